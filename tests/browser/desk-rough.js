@@ -430,6 +430,21 @@ async function knowsNoMalformedAddress(browser) {
   }
 }
 
+async function leadsOnFromAnAddressOfNothing(browser) {
+  const page = await work(browser, AGENT, "/new?customer=xx");
+  await page.getByText("There is no such customer.").waitFor();
+  await page.getByRole("button", { name: "Choose the customer" }).click();
+  await pickCustomer(page, "Anna Petrova");
+  await page.context().close();
+  const portal = await visit(browser, { path: "new/technical-support?follows=CS-999999" });
+  await portal.getByText("There is no ticket CS-999999 that you can see.").waitFor();
+  await portal.getByLabel("Summary").waitFor();
+  await portal.goto(`${origin}tickets?after=garbage`);
+  await portal.getByRole("table").waitFor();
+  assert.equal(new URL(portal.url()).search, "");
+  await portal.context().close();
+}
+
 async function beginsWithANoteThatWasNotSent(browser, { anna }) {
   const ticket = await anna.openTicket("A note that was begun");
   const page = await openTicket(browser, AGENT, ticket);
@@ -677,7 +692,7 @@ main("desk-rough", async (browser) => {
     showsAViewOfARetiredCategory, showsNoFiguresOfAnotherPeriod, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
-    showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, findsWhatWasTypedLast, breaksLongWords, knowsNoMalformedAddress,
+    showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, findsWhatWasTypedLast, breaksLongWords, knowsNoMalformedAddress, leadsOnFromAnAddressOfNothing,
     beginsWithANoteThatWasNotSent, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
     keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, followsAgainAfterAFailure, readsWhatStandsBesideATicketRarely,
     copiesATokenOrSaysThatItCannot, keepsTheTextOfAnAgentWhoIsDemoted];

@@ -180,6 +180,7 @@ const en = {
 
   "newTicket.for": "For {name} ({email})",
   "newTicket.noCustomer": "Choose the customer for whom you open the ticket.",
+  "newTicket.unknown": "There is no such customer. Choose the customer for whom you open the ticket.",
   "newTicket.pick": "Choose the customer",
   "newTicket.open": "Open the ticket",
 

@@ -171,6 +171,7 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
 
   "newTicket.for": "Для клиента: {name} ({email})",
   "newTicket.noCustomer": "Выберите клиента, для которого открываете заявку.",
+  "newTicket.unknown": "Такого клиента нет. Выберите клиента, для которого открываете заявку.",
   "newTicket.pick": "Выбрать клиента",
   "newTicket.open": "Открыть заявку",
 

@@ -93,6 +93,13 @@ export async function request<Data, Variables>(
   return data as Data;
 }
 
+/** Like `request`, for what an address names: what does not exist, or is hidden, is null. */
+export async function find<Data, Variables>(document: Operation<Data, Variables>, variables: Variables): Promise<Data> {
+  const { data, error } = await attempt(document, variables);
+  if (error && (error.code !== "NOT_FOUND" || !data)) throw error;
+  return data as Data;
+}
+
 /** Sends an operation and returns the data that there is, and the first error if there is one. */
 export async function attempt<Data, Variables>(
   document: Operation<Data, Variables>,

@@ -71,6 +71,7 @@ const en = {
 
   "new.title": "New request: {category}",
   "new.followUp": "This request continues {number}.",
+  "new.followsNone": "There is no ticket {number} that you can see. This request continues none.",
   "new.summary": "Summary",
   "new.description": "Description",
   "new.submit": "Send the request",

@@ -71,6 +71,7 @@ const ru: Catalogue = {
 
   "new.title": "Новая заявка: {category}",
   "new.followUp": "Эта заявка продолжает {number}.",
+  "new.followsNone": "Заявки {number} нет, или она вам недоступна. Новая заявка ничего не продолжает.",
   "new.summary": "Тема",
   "new.description": "Описание",
   "new.submit": "Отправить заявку",
