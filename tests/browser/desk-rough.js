@@ -445,6 +445,34 @@ async function leadsOnFromAnAddressOfNothing(browser) {
   await portal.context().close();
 }
 
+/** Waits until an element has the focus. */
+const hasFocus = (locator) => until(async () => (await locator.count()) === 1 && locator.evaluate((element) => element === document.activeElement), `${locator} has the focus`);
+
+async function keepsTheFocusAtWhatIsChanged(browser, { anna, ilya }) {
+  await ilya.mutate("createCannedAnswer", { title: "Upper", body: "Upper", isShared: true });
+  await ilya.mutate("createCannedAnswer", { title: "Lower", body: "Lower", isShared: true });
+  const ticket = await anna.openTicket("Keeps the focus");
+  const page = await work(browser, ADMIN, "/admin?part=canned");
+  const button = (name) => page.getByRole("button", { name, exact: true });
+  for (const name of ["Move Lower up", "Move Lower down"]) {
+    await button(name).focus();
+    await page.keyboard.press("Enter");
+    await hasFocus(button(name));
+  }
+  for (const [name, next] of [["Retire Lower", "Restore Lower"], ["Restore Lower", "Retire Lower"]]) {
+    await button(name).focus();
+    await page.keyboard.press("Enter");
+    await hasFocus(button(next));
+  }
+  await page.goto(`${origin}desk?view=open`);
+  await page.getByLabel(`Select ${ticket.number}`).check();
+  await button("Priority").click();
+  await page.getByRole("option", { name: "Low", exact: true }).click();
+  await page.getByText("1 ticket was changed.").waitFor();
+  await hasFocus(button("Priority"));
+  await page.context().close();
+}
+
 async function beginsWithANoteThatWasNotSent(browser, { anna }) {
   const ticket = await anna.openTicket("A note that was begun");
   const page = await openTicket(browser, AGENT, ticket);
@@ -693,6 +721,7 @@ main("desk-rough", async (browser) => {
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
     showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, findsWhatWasTypedLast, breaksLongWords, knowsNoMalformedAddress, leadsOnFromAnAddressOfNothing,
+    keepsTheFocusAtWhatIsChanged,
     beginsWithANoteThatWasNotSent, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
     keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, followsAgainAfterAFailure, readsWhatStandsBesideATicketRarely,
     copiesATokenOrSaysThatItCannot, keepsTheTextOfAnAgentWhoIsDemoted];

@@ -305,6 +305,35 @@ async function uploadsManyFilesInTheirOrder(browser, { anna }) {
   await page.context().close();
 }
 
+async function keepsTheFocusAtWhatIsChanged(browser, { anna }) {
+  const { page } = await openTicket(browser, anna, "Keeps the focus");
+  const button = (name) => page.getByRole("button", { name, exact: true });
+  const hasFocus = (locator) => until(async () => (await locator.count()) === 1 && locator.evaluate((element) => element === document.activeElement), `${locator} has the focus`);
+  const press = async (name) => {
+    await button(name).focus();
+    await page.keyboard.press("Enter");
+  };
+  await page.locator("input[type=file]").setInputFiles(["one.txt", "two.txt"].map((name) => ({ name, mimeType: "text/plain", buffer: Buffer.from(name) })));
+  for (const name of ["Remove one.txt", "Remove two.txt"]) await button(name).waitFor();
+  await press("Remove one.txt");
+  await hasFocus(button("Remove two.txt"));
+  await press("Remove two.txt");
+  await hasFocus(button("Add files"));
+  await write(page, "To be edited");
+  await button("Edit").waitFor();
+  for (const name of ["Cancel", "Save"]) {
+    await press("Edit");
+    await page.getByLabel("Your comment").waitFor();
+    await press(name);
+    await hasFocus(button("Edit"));
+  }
+  await press("Mark as resolved");
+  await hasFocus(button("Reopen"));
+  await press("Reopen");
+  await hasFocus(button("Mark as resolved"));
+  await page.context().close();
+}
+
 async function leavesATextToTheField(browser, { anna }) {
   const { page } = await openTicket(browser, anna, "A table");
   /** Offers a text to the field, with a picture of it or without. Returns whether the field may take the text. */
@@ -476,7 +505,8 @@ main("portal-drafts", async (browser) => {
   const only = process.env.ONLY;
   for (const check of [keepsThePageWhileNothingIsStored, waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
     leavesNothingToTheNextPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
-    sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, leavesATextToTheField,
+    sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, keepsTheFocusAtWhatIsChanged,
+    leavesATextToTheField,
     showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, offersASecondFactorToEachPerson,
     cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {
     if (only && check.name !== only) continue;
