@@ -355,8 +355,13 @@ async function keepsTheStatusThatIsSetWithAnAnswer(browser, { anna }) {
   const ticket = await anna.openTicket("Resolved with an answer");
   const page = await openTicket(browser, AGENT, ticket);
   const status = page.getByLabel("Then");
-  await field(page).fill("It is repaired.");
   await status.selectOption("RESOLVED");
+  await page.getByRole("button", { name: "Note for staff" }).click();
+  await page.getByLabel("Your note. Only staff see it.").waitFor();
+  await page.getByRole("button", { name: "Answer to the customer" }).click();
+  await field(page).waitFor();
+  assert.equal(await status.inputValue(), "RESOLVED", "it is kept without a text");
+  await field(page).fill("It is repaired.");
   await page.getByRole("button", { name: "Note for staff" }).click();
   await page.getByLabel("Your note. Only staff see it.").waitFor();
   assert.equal(await status.inputValue(), "");
@@ -470,6 +475,22 @@ async function keepsTheFocusAtWhatIsChanged(browser, { anna, ilya }) {
   await page.getByRole("option", { name: "Low", exact: true }).click();
   await page.getByText("1 ticket was changed.").waitFor();
   await hasFocus(button("Priority"));
+  await page.context().close();
+}
+
+async function returnsToTheSearchForPeople(browser) {
+  const page = await work(browser, ADMIN, "/people");
+  const label = page.getByLabel("Name or e-mail address");
+  await label.fill("Petrova");
+  await page.waitForURL(/q=Petrova/);
+  await page.getByRole("link", { name: "Anna Petrova" }).click();
+  await page.getByRole("heading", { name: "Anna Petrova" }).waitFor();
+  await page.goBack();
+  await page.getByRole("link", { name: "Anna Petrova" }).waitFor();
+  assert.equal(await label.inputValue(), "Petrova");
+  await page.getByRole("navigation").getByRole("link", { name: "People" }).click();
+  await page.getByRole("link", { name: "Jonas Weber" }).waitFor();
+  assert.equal(await label.inputValue(), "");
   await page.context().close();
 }
 
@@ -721,7 +742,7 @@ main("desk-rough", async (browser) => {
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
     showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, findsWhatWasTypedLast, breaksLongWords, knowsNoMalformedAddress, leadsOnFromAnAddressOfNothing,
-    keepsTheFocusAtWhatIsChanged,
+    keepsTheFocusAtWhatIsChanged, returnsToTheSearchForPeople,
     beginsWithANoteThatWasNotSent, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
     keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, followsAgainAfterAFailure, readsWhatStandsBesideATicketRarely,
     copiesATokenOrSaysThatItCannot, keepsTheTextOfAnAgentWhoIsDemoted];

@@ -59,8 +59,8 @@ export class Writing {
   /** Changes the draft and stores it. */
   change(changes: Partial<Draft>): void {
     Object.assign(this.draft, changes);
-    const { summary, body, files } = this.draft;
-    const isUnchanged = summary === (this.initial.summary ?? "") && body === (this.initial.body ?? "") && files.length === 0;
+    const { summary, body, files, status } = this.draft;
+    const isUnchanged = summary === (this.initial.summary ?? "") && body === (this.initial.body ?? "") && files.length === 0 && !status;
     this.#keep(saveItem(this.name, isUnchanged ? null : this.draft));
   }
 
@@ -90,6 +90,6 @@ export class Writing {
     const stored = loadDraft(this.name);
     // An empty draft keeps its key: it may be the one of a message whose text was deleted.
     if (stored) this.draft = stored;
-    else if (this.draft.body || this.draft.summary || this.draft.files.length || this.initial.body) this.draft = { ...emptyDraft(), ...this.initial };
+    else if (this.draft.body || this.draft.summary || this.draft.files.length || this.draft.status || this.initial.body) this.draft = { ...emptyDraft(), ...this.initial };
   }
 }
