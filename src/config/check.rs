@@ -85,13 +85,9 @@ fn check_storage(config: &Config) -> Result<(), ConfigError> {
     let s3 = &config.storage.s3;
     let fits = s3.endpoint.as_deref().is_none_or(is_web_url);
     require(fits, "storage.s3.endpoint", NOT_A_WEB_URL)?;
+    // Backups use the others without it.
     if s3.bucket.is_none() {
-        let is_unused = s3.endpoint.is_none()
-            && s3.region.is_none()
-            && s3.access_key.is_none()
-            && s3.secret_key.is_none();
-        let problem = "is required with the other keys of storage.s3";
-        return require(is_unused, "storage.s3.bucket", problem);
+        return Ok(());
     }
     let problem = "cannot be combined with storage.s3.bucket: set only one of them";
     require(config.storage.folder.is_none(), "storage.folder", problem)?;

@@ -46,7 +46,6 @@ fn errors_name_the_key() {
         ("TICKETWIRE_BRANDING_LOGO", "javascript:alert(1)", "`branding.logo` must be an ASCII"),
         ("TICKETWIRE_LINKS_BASE_URL", "https://", "`links.base_url` must be an ASCII URL"),
         ("TICKETWIRE_LINKS_BASE_URL", "https://a.example/?q", "`links.base_url` must not contain"),
-        ("TICKETWIRE_STORAGE_S3_REGION", "eu", "`storage.s3.bucket` is required"),
         ("TICKETWIRE_STORAGE_S3_ENDPOINT", "minio", "`storage.s3.endpoint` must be"),
         ("TICKETWIRE_PORTAL", "yes", "`portal` must be `true` or `false`"),
         ("TICKETWIRE_PORTAL", "", "`portal` must be `true` or `false`"),
@@ -63,6 +62,18 @@ fn errors_name_the_key() {
         let error = load(&[(variable, value)], &[]).unwrap_err();
         assert!(error.contains(expected), "{variable}={value}: {error}");
     }
+}
+
+#[test]
+fn a_folder_for_attachments_goes_with_a_bucket_for_backups() {
+    let backups = [
+        ("TICKETWIRE_STORAGE_FOLDER", "/var/lib/ticketwire/attachments"),
+        ("TICKETWIRE_STORAGE_S3_REGION", "eu"),
+        ("TICKETWIRE_STORAGE_S3_ENDPOINT", "https://s3.example.com"),
+        ("TICKETWIRE_STORAGE_S3_ACCESS_KEY", "id"),
+        ("TICKETWIRE_STORAGE_S3_SECRET_KEY", "secret"),
+    ];
+    assert!(load(&backups, &[]).is_ok());
 }
 
 #[test]
