@@ -57,13 +57,11 @@ impl<K> Page<K> {
         fetched.truncate(self.limit);
         match self.direction {
             Direction::Forward => {
-                let has_next = more || self.before.is_some();
-                Slice { items: fetched, has_previous: self.after.is_some(), has_next }
+                Slice { items: fetched, has_previous: self.after.is_some(), has_next: more }
             }
             Direction::Backward => {
                 fetched.reverse();
-                let has_previous = more || self.after.is_some();
-                Slice { items: fetched, has_previous, has_next: self.before.is_some() }
+                Slice { items: fetched, has_previous: more, has_next: self.before.is_some() }
             }
         }
     }

@@ -297,7 +297,7 @@ impl Ticket {
 
     /// Moves the time of the last change forward: a change that waited can be written after a later one,
     /// and the clocks of nodes differ.
-    fn touch(&mut self, now: Timestamp) {
+    pub fn touch(&mut self, now: Timestamp) {
         self.updated_at = self.updated_at.max(now);
     }
 

@@ -227,7 +227,7 @@ fn change_status(
         (None, Visibility::Internal) => vec![],
     };
     if visibility == Visibility::Public {
-        ticket.updated_at = now;
+        ticket.touch(now);
     }
     Ok(changed)
 }

@@ -92,7 +92,7 @@ impl Edit<'_> {
             return Ok((before, ticket));
         }
         let comment = replace(db, before, body, now).await?;
-        ticket.updated_at = now;
+        ticket.touch(now);
         let edited = TicketEvent::CommentEdited { comment_id: id };
         let edited = ticket::public_event(edited, author, now);
         event::save_with_events(db, &mut ticket, &[edited]).await?;

@@ -74,7 +74,8 @@ async fn run(
             Ok::<_, ServiceError>(account)
         })
         .await;
-    if erased.is_err() && recorded.load(Ordering::Relaxed) {
+    let is_undone = |error: &ServiceError| !error.has_code(UserErrorCode::Erased);
+    if erased.as_ref().err().is_some_and(is_undone) && recorded.load(Ordering::Relaxed) {
         // If it was committed after all, `follow_ledger` records it again.
         ledger.forget(erasure.account_id).await?;
     }

@@ -65,7 +65,7 @@ pub async fn merge(
             let invited = invite(services, db, (&into, &people), merger, &merge).await?;
             events_of_other.extend(by(merger, now, invited));
             events_of_other.extend(by(merger, now, into.wait_for_merged(&merge, now)));
-            into.updated_at = now;
+            into.touch(now);
             let changed = [(ticket, events), (into, events_of_other)];
             save(db, changed).await
         })
@@ -108,7 +108,7 @@ pub async fn unmerge(
             events.extend(unassign_former_staff(db, &mut ticket, now).await?);
             events_of_other.extend(withdraw_invitations(db, &merge, now).await?);
             merges::delete(db, &merge).await?;
-            into.updated_at = now;
+            into.touch(now);
             let events = by(editor, now, events);
             let changed = [(ticket, events), (into, by(editor, now, events_of_other))];
             save(db, changed).await.map(|(ticket, _)| ticket)

@@ -180,7 +180,10 @@ impl Entry {
     /// all, [`follow_ledger`] records it again.
     async fn settle<T>(&self, done: Result<T, ServiceError>) -> Result<T, ServiceError> {
         let recorded = *self.lock();
-        if let (Err(_), Some(redaction)) = (&done, recorded) {
+        // Not if another node has redacted the same meanwhile.
+        if let (Err(error), Some(redaction)) = (&done, recorded)
+            && !error.has_code(UserErrorCode::Redacted)
+        {
             self.ledger.forget_redaction(&redaction).await?;
         }
         done
@@ -435,7 +438,7 @@ async fn record(
     now: Timestamp,
 ) -> Result<(), ServiceError> {
     if visibility == Visibility::Public {
-        ticket.updated_at = now;
+        ticket.touch(now);
     }
     save(db, ticket, TicketEvent::ContentRedacted { content }, visibility, by, now).await
 }

@@ -346,7 +346,7 @@ async fn record(
     ticket: &mut Ticket,
     event: NewTicketEvent,
 ) -> Result<(), ServiceError> {
-    ticket.updated_at = event.occurred_at;
+    ticket.touch(event.occurred_at);
     Ok(event::save_with_events(db, ticket, &[event]).await?)
 }
 
