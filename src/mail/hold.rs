@@ -5,7 +5,10 @@
 //! counting the attempt, so nothing is lost if another node, or this one after a restart, has to
 //! learn of the verdict again.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use chrono::TimeDelta;
 
@@ -32,6 +35,8 @@ pub(super) struct Hold {
     attempt: TimeDelta,
     metrics: Metrics,
     current: Mutex<Option<Pause>>,
+    /// Whether a mail has got through since the last pause began.
+    accepted: AtomicBool,
 }
 
 /// A pause. Until a mail gets through, or those who met it have tried again, the next pause is longer.
@@ -48,7 +53,8 @@ impl Hold {
     /// Creates a hold that is open. `longest` bounds the pauses, which double. An attempt takes at most
     /// `attempt`.
     pub(super) fn new(longest: TimeDelta, attempt: TimeDelta, metrics: Metrics) -> Self {
-        Self { longest, attempt, metrics, current: Mutex::default() }
+        let accepted = AtomicBool::default();
+        Self { longest, attempt, metrics, current: Mutex::default(), accepted }
     }
 
     /// Returns whether no mail may be sent at `now`.
@@ -56,10 +62,9 @@ impl Hold {
         self.pause_at(now).is_some_and(|pause| now < pause.ends)
     }
 
-    /// Returns whether no mail has got through since the last pause, and those who met it have not all
-    /// tried again at `now`.
-    pub(super) fn is_known(&self, now: Timestamp) -> bool {
-        self.pause_at(now).is_some()
+    /// Returns whether a mail has got through since the last pause began. `false` until one has.
+    pub(super) fn has_accepted(&self) -> bool {
+        self.accepted.load(Relaxed)
     }
 
     fn pause_at(&self, now: Timestamp) -> Option<Pause> {
@@ -89,6 +94,7 @@ impl Hold {
         };
         let length = current.map_or(FIRST_PAUSE, |pause| pause.length * 2).min(longest);
         let ends = now + length;
+        self.accepted.store(false, Relaxed);
         *current = Some(Pause { began: now, ends, length, is_over_at: ends + self.attempt });
         self.metrics.mail_held(true);
         tracing::warn!(
@@ -114,8 +120,11 @@ impl Hold {
     /// `attempt`. Does nothing if the hold is newer.
     pub(super) fn end(&self, attempt: Timestamp) {
         let mut current = self.current();
-        if current.is_some_and(|pause| pause.began < attempt) {
-            *current = None;
+        if current.is_some_and(|pause| attempt <= pause.began) {
+            return;
+        }
+        self.accepted.store(true, Relaxed);
+        if current.take().is_some() {
             self.metrics.mail_held(false);
             tracing::info!("the mail server accepts mail again");
         }

@@ -209,7 +209,7 @@ impl Sender {
             }
             // Others have got through since its last attempt: this mail causes the verdict.
             SendError::Held { counts: true, .. }
-                if delivery.attempts > 1 && !self.hold.is_known(now) =>
+                if delivery.attempts > 1 && self.hold.has_accepted() =>
             {
                 self.defer(delivery, delivery.retry_at(now, jitter), &text).await
             }
