@@ -145,8 +145,7 @@ impl Failure {
 
     fn contended(cause: &str) -> Self {
         tracing::warn!(cause, "request failed: other changes of the same data stood in the way");
-        let message = "Other changes of the same data take too long, so this one was not made. Try \
-                       again in 5 seconds.";
+        let message = "Others keep the same data locked for too long. Try again in 5 seconds.";
         Self {
             retry_after_seconds: Some(RETRY_AFTER_SECONDS.into()),
             ..Self::new(code::UNAVAILABLE, message)

@@ -6,7 +6,11 @@
 //! (`grouping.rs`): each is decided on the ticket as those before it leave it. A ticket that others
 //! keep locked holds up its own changes only.
 
-use std::{collections::HashMap, mem};
+use std::{
+    collections::HashMap,
+    mem,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use super::{
     ServiceError, Services,
@@ -79,7 +83,9 @@ async fn process_once(
 ) -> Vec<Waiting<Change>> {
     let found = match read(services, &waiting).await {
         Ok(found) => found,
-        Err(error) if error.blame() == Blame::Outage => return fail(waiting, &error),
+        Err(error) if error.is_unavailable() || error.blame() == Blame::Outage => {
+            return fail(waiting, &error);
+        }
         Err(error) => {
             tracing::warn!(%error, "reading the tickets of a group failed; changing them one by one");
             make_singly(services, waiting);
@@ -260,33 +266,33 @@ async fn make_in_turn(services: Services, id: TicketId) {
         if waiting.is_given_up() {
             continue;
         }
-        let own = services.clone();
+        let (own, behind) = (services.clone(), services.single_changes.count(id));
         // A panic ends one change only.
         let made = tokio::spawn(async move {
-            let made = make_alone(&own, &waiting.call).await;
-            let is_held_up = made.as_ref().err().is_some_and(is_held_up);
+            let is_locked = AtomicBool::new(false);
+            let made = make_alone(&own, &waiting.call, &is_locked).await;
             waiting.answer(made);
-            is_held_up
+            is_locked.into_inner()
         });
         if made.await.unwrap_or(false) {
             // They have waited for the same lock.
-            for waiting in services.single_changes.take(id) {
+            for waiting in services.single_changes.take(id, behind) {
                 waiting.answer(Err(DbError::Locked.into()));
             }
         }
     }
 }
 
-fn is_held_up(error: &ServiceError) -> bool {
-    matches!(error, ServiceError::Database(error) if error.is_held_up())
-}
-
-/// Makes a change alone, on the locked ticket.
-async fn make_alone(services: &Services, change: &Change) -> Result<Made, ServiceError> {
+/// Makes a change alone, on the locked ticket. Sets `is_locked` if others keep it locked for too long.
+async fn make_alone(
+    services: &Services,
+    change: &Change,
+    is_locked: &AtomicBool,
+) -> Result<Made, ServiceError> {
     let mut tries = Tries::default();
     let made = loop {
         let waits = tries.is_last();
-        let made = try_alone(services, change, waits).await;
+        let made = try_alone(services, change, waits, is_locked).await;
         if !tries.go_on(&made) {
             break made;
         }
@@ -305,6 +311,7 @@ async fn try_alone(
     services: &Services,
     change: &Change,
     waits: bool,
+    is_locked: &AtomicBool,
 ) -> Result<Made, ServiceError> {
     let mut connection = services.database.read().await?;
     if let (Some(call), Some(now)) = (&change.call, change.time())
@@ -314,7 +321,8 @@ async fn try_alone(
     }
     // The transaction counts the change before it locks the ticket. Other changes of the account
     // would wait with it for a ticket that others keep locked.
-    tickets::wait_for_lock(&mut connection, change.id).await?;
+    let free = tickets::wait_for_lock(&mut connection, change.id).await;
+    free.inspect_err(|error| is_locked.store(error.is_held_up(), Relaxed))?;
     drop(connection);
     services.database.write(async |db| make_locked(services, db, change, waits).await).await
 }

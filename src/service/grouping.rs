@@ -249,7 +249,7 @@ impl<C: Call> Drop for Turn<C> {
 }
 
 /// Has a call processed in the next group. A caller who hangs up before its group is collected has done
-/// nothing. From then on the group runs to its end. `process` answers each call of a group.
+/// nothing. From then on the group runs to its end, except for calls that it makes one by one. `process` answers each call of a group.
 ///
 /// # Errors
 /// Returns the error that the call was answered with.

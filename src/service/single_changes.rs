@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
-    mem,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -39,10 +38,14 @@ impl SingleChanges {
         next
     }
 
-    /// Returns the changes of a ticket that wait.
-    pub(super) fn take(&self, id: TicketId) -> Vec<Waiting<Change>> {
-        let mut queues = self.lock();
-        queues.get_mut(&id).map(mem::take).unwrap_or_default().into()
+    /// Returns how many changes of a ticket wait.
+    pub(super) fn count(&self, id: TicketId) -> usize {
+        self.lock().get(&id).map_or(0, VecDeque::len)
+    }
+
+    /// Removes the first `count` changes of a ticket.
+    pub(super) fn take(&self, id: TicketId, count: usize) -> Vec<Waiting<Change>> {
+        self.lock().get_mut(&id).map(|queue| queue.drain(..count).collect()).unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TicketId, VecDeque<Waiting<Change>>>> {
