@@ -187,6 +187,25 @@ pub async fn following(
     Ok(stored(in_time, has_more))
 }
 
+/// Returns the late notifications of an account that follow a position, each with its late position:
+/// at most `limit`.
+pub async fn late(
+    db: &mut Connection,
+    account: AccountId,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<(i64, NotificationId)>, DbError> {
+    let rows = notifications::table
+        .filter(notifications::account_id.eq(account.0))
+        .filter(notifications::late_pos.gt(after))
+        .select((notifications::late_pos.assume_not_null(), notifications::id))
+        .order(notifications::late_pos.desc())
+        .limit(limit)
+        .load::<(i64, Uuid)>(db)
+        .await?;
+    Ok(rows.into_iter().map(|(late_pos, id)| (late_pos, NotificationId(id))).collect())
+}
+
 #[derive(QueryableByName)]
 struct Reach {
     /// All notifications up to this position are stored.

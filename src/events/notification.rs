@@ -42,6 +42,9 @@ use crate::{
 /// The largest number of notifications that are read at once.
 const PAGE: usize = 200;
 
+/// The largest number of late notifications that a new stream leaves out.
+const MAX_LATE: i64 = 1_000;
+
 /// How much a person has not read yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnreadCounts {
@@ -88,7 +91,7 @@ pub struct NotificationStream {
     epoch: i32,
     /// The position in the feed up to which notifications were delivered.
     position: i64,
-    /// The late notifications that were delivered, until the position passes theirs.
+    /// The late notifications that are not delivered again, until the position passes theirs.
     late: Vec<(i64, NotificationId)>,
     /// Notifications that were read and not delivered yet.
     pending: VecDeque<DeliveredNotification>,
@@ -123,11 +126,20 @@ impl EventLog {
         let (registration, head) = Registration::new(&self.hub, vec![Topic::Account(identity.id)]);
         // Before anything is read: what is stored later wakes the stream.
         let waker = self.notified.watch(identity.id);
-        let (session, notified_up_to) = {
+        let (session, notified_up_to, late) = {
             let (mut connection, now) = (self.database.read().await?, self.ambient.now());
             let authorised =
                 StreamSession::authorise(&mut connection, identity, now, head.pos).await?;
-            (authorised, consumer::offset(&mut connection, NOTIFICATIONS).await?)
+            let notified_up_to = consumer::offset(&mut connection, NOTIFICATIONS).await?;
+            let late = match after {
+                // Those that were stored before the stream begins.
+                None => {
+                    notification::late(&mut connection, identity.id, notified_up_to, MAX_LATE)
+                        .await?
+                }
+                Some(_) => vec![],
+            };
+            (authorised, notified_up_to, late)
         };
         let kind = StreamKind::Notifications;
         let resync = match after {
@@ -144,7 +156,7 @@ impl EventLog {
             // Not the end of the feed: the notifications of its last events may not be stored yet.
             position: after
                 .map_or(notified_up_to, |after| after.notified_up_to.min(notified_up_to)),
-            late: Vec::new(),
+            late,
             pending: VecDeque::new(),
             phase: resync.map_or(Phase::CatchingUp, Phase::Resync),
             counted: self.metrics.subscriber(kind),

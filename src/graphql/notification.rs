@@ -208,7 +208,7 @@ pub struct NotificationSubscription;
 #[Subscription]
 impl NotificationSubscription {
     /// Your notifications: those after the cursor, then a checkpoint with the number of unread
-    /// ones, then each new notification as it comes.
+    /// ones, then each new notification as it comes. After a reconnection, one can come again.
     async fn notifications(
         &self,
         ctx: &Context<'_>,

@@ -67,9 +67,9 @@ pub fn cost(first: Option<i32>, last: Option<i32>, item: usize) -> usize {
 #[derive(SimpleObject)]
 #[graphql(crate = "crate::graphql::executor")]
 pub struct PageInfo {
-    /// Whether there are items before this page.
+    /// Whether there are items before this page; with `last` and `after`, of those after the cursor.
     pub has_previous_page: bool,
-    /// Whether there are items after this page.
+    /// Whether there are items after this page; with `first` and `before`, of those before the cursor.
     pub has_next_page: bool,
     /// The cursor of the first item, for `before`. Null if the page is empty.
     pub start_cursor: Option<String>,

@@ -233,6 +233,8 @@ async fn notifications_of_an_event_that_was_set_aside_come_in_live_and_resumed_s
         assert_eq!((first.1.as_str(), second.1), (start.as_str(), start.clone()));
     }
     assert_eq!(resumed.item().await["cursor"], start);
+    // A stream that begins after them has nothing to deliver.
+    assert!(subscribe(&desk.anna, None).await.item().await.get("notification").is_none());
     desk.boris.comment(&after, "The next event.").await;
     for socket in [&mut live, &mut resumed] {
         let (notification, cursor) = next(socket).await;
