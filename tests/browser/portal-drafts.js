@@ -274,9 +274,13 @@ async function sendsNothingWithoutAFileThatFailed(browser, { anna }) {
   await write(page, "See the file");
   const again = page.getByRole("button", { name: "Upload empty.txt again" });
   await until(() => again.evaluate((button) => button === document.activeElement), "its author is led to the file");
+  await page.keyboard.press("Enter");
+  const remove = page.getByRole("button", { name: "Remove empty.txt" });
+  await until(() => remove.evaluate((button) => button === document.activeElement), "the focus stays at the file");
+  await again.waitFor();
   assert.equal(await field(page).inputValue(), "See the file");
   assert.equal(await page.locator("article.letter").count(), 0);
-  await page.getByRole("button", { name: "Remove empty.txt" }).click();
+  await remove.click();
   await post(page).click();
   await until(async () => (await anna.bodies(ticket)).includes("See the file"));
   await page.context().close();
@@ -290,9 +294,10 @@ async function uploadsManyFilesInTheirOrder(browser, { anna }) {
     if (!isUpload(route.request())) return route.fallback();
     most = Math.max(most, (sending += 1));
     const refused = { errors: [{ message: "refused", extensions: { code: "RATE_LIMITED", retryAfterSeconds: 1 } }] };
-    if (refusals-- > 0) await route.fulfill({ json: refused });
-    else await route.fulfill({ response: await route.fetch() });
+    const answer = refusals-- > 0 ? { json: refused } : { response: await route.fetch() };
+    // The page sends the next file as soon as it has the answer.
     sending -= 1;
+    await route.fulfill(answer);
   });
   const names = Array.from({ length: 10 }, (_, index) => `file-${index}.txt`);
   await page.locator("input[type=file]").setInputFiles(names.map((name) => ({ name, mimeType: "text/plain", buffer: Buffer.from(name) })));

@@ -73,6 +73,12 @@ export function saveItem(name: string, item: object | null): boolean {
   }
 }
 
+/** Returns whether something to send was written below a name: a status alone is nothing to send. */
+export function isBegun(name: string): boolean {
+  const draft = loadDraft(name);
+  return draft !== null && Boolean(draft.summary || draft.body || draft.files.length);
+}
+
 /** Returns the names of an account's drafts. */
 export function listDrafts(accountId: string): string[] {
   return namesBelow(draftName(accountId, ""));

@@ -45,19 +45,25 @@ export class Upload {
   }
 
   async send(): Promise<void> {
-    while (uploads.list.includes(this)) {
-      try {
-        this.#abort = new AbortController();
-        const { id, name, size } = await upload(this.file, (part) => (this.part = part), this.#abort.signal);
-        if (uploads.list.includes(this)) attach(this.draft, { id, name, size, turn: this.turn });
-        this.drop();
-      } catch (error) {
-        const seconds = error instanceof ApiError && error.retryAfterSeconds;
-        if (!seconds) return void (this.failure = sentence(error));
-        this.part = 0;
-        await pause(0, seconds);
-      }
+    if (!uploads.list.includes(this)) return;
+    try {
+      this.#abort = new AbortController();
+      const { id, name, size } = await upload(this.file, (part) => (this.part = part), this.#abort.signal);
+      if (uploads.list.includes(this)) attach(this.draft, { id, name, size, turn: this.turn });
+      this.drop();
+    } catch (error) {
+      const isLimited = error instanceof ApiError && error.code === "RATE_LIMITED";
+      if (isLimited) void this.#sendAfter(error.retryAfterSeconds ?? 1);
+      else this.failure = sentence(error);
     }
+  }
+
+  /** Sends the file again after this many seconds. Others are sent meanwhile. */
+  async #sendAfter(seconds: number): Promise<void> {
+    this.part = 0;
+    await pause(0, seconds);
+    waiting.push(this);
+    sendNext();
   }
 
   /** Gives the file up. */
