@@ -545,6 +545,8 @@ async function keepsAFormOverAnUpgrade(browser) {
   const reloaded = page.waitForEvent("load");
   await dialog.getByRole("button", { name: "Cancel" }).click();
   await reloaded;
+  // The page may ask for its version once more.
+  await page.unrouteAll({ behavior: "ignoreErrors" });
   await page.context().close();
 }
 

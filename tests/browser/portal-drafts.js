@@ -82,7 +82,7 @@ async function survivesTheEndOfASession(browser, { anna }) {
   const { ticket, page } = await openTicket(browser, anna, "Expired");
   await field(page).pressSequentially("Half a sen");
   await anna.mutate("revokeOtherSessions", undefined).catch(() => anna.call("mutation { revokeOtherSessions { userErrors { code } } }"));
-  await page.getByRole("alert").filter({ hasText: "Your session has ended." }).waitFor();
+  await page.getByText("Your session has ended.").first().waitFor();
   await signIn(page, CUSTOMER);
   await field(page).waitFor();
   assert.equal(await field(page).inputValue(), "Half a sen");
@@ -95,7 +95,7 @@ async function survivesTheEndOfASession(browser, { anna }) {
   await write(page, "After the end");
   await anna.call("mutation { revokeOtherSessions { userErrors { code } } }");
   await page.context().setOffline(false);
-  await page.getByRole("alert").filter({ hasText: "Your session has ended." }).waitFor();
+  await page.getByText("Your session has ended.").first().waitFor();
   await signIn(page, CUSTOMER);
   await until(async () => (await anna.bodies(ticket)).includes("After the end"));
   await page.context().close();
