@@ -157,7 +157,7 @@ pub fn parse_request(json: &[u8]) -> serde_json::Result<Request> {
     let RequestBody { query, operation_name, variables, extensions } =
         serde_json::from_slice(json)?;
     let mut request = Request::new(query).variables(variables);
-    request.operation_name = operation_name.filter(|name| !name.is_empty());
+    request.operation_name = operation_name;
     request.extensions = extensions;
     Ok(request)
 }

@@ -271,9 +271,7 @@ async fn from_query(mut parts: Parts) -> Result<GraphqlRequest, Refusal> {
         .await
         .map_err(|_| Refusal::bad_request("The URL must have a percent-encoded `query`."))?;
     let mut request = GraphqlRequest::new(parameters.query);
-    if let Some(name) = parameters.operation_name.filter(|name| !name.is_empty()) {
-        request = request.operation_name(name);
-    }
+    request.operation_name = parameters.operation_name;
     if let Some(variables) = parameters.variables.filter(|text| !text.is_empty()) {
         let variables = serde_json::from_str(&variables).map_err(|_| {
             Refusal::bad_request("The parameter `variables` must be a JSON object.")
@@ -302,11 +300,10 @@ async fn from_body(parts: Parts, body: Body) -> Result<GraphqlRequest, Refusal> 
     let request = Request::from_parts(parts, Body::from(body.clone()));
     let refused = || Refusal::bad_request(body::problem("The body", &body));
     let request = GraphQLRequest::<Refusal>::from_request(request, &()).await;
-    let mut request = request.map_err(|_| refused())?.into_inner();
+    let request = request.map_err(|_| refused())?.into_inner();
     // An empty query is a document that cannot be parsed; a missing one is no request.
     if request.query.is_empty() && body::parse_request(&body).is_err() {
         return Err(refused());
     }
-    request.operation_name = request.operation_name.filter(|name| !name.is_empty());
     Ok(request)
 }

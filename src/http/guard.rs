@@ -27,8 +27,9 @@ const MAX_SELECTIONS: usize = 5_000;
 const MAX_MUTATION_ROOTS: usize = 10;
 
 /// Parses and checks a request's document, in which a selection set may select one field under at
-/// most `max_aliases` names. A document that is known was checked before. Returns the type of the
-/// requested operation, or `None` if the operation is unknown or ambiguous.
+/// most `max_aliases` names. A document that is known was checked before. An empty name of the
+/// operation is none. Returns the type of the requested operation, or `None` if the operation is unknown
+/// or ambiguous.
 ///
 /// # Errors
 /// The document has too many brackets, tokens, fields or aliases or cannot be parsed; a required
@@ -43,6 +44,7 @@ pub fn validate_document(
         None => parse(request, documents, max_aliases)?,
     }
     write_whole_numbers(&mut request.variables);
+    request.operation_name.take_if(|name| name.is_empty());
     with_document(request, |document, name, variables| requested_type(document, name, variables))?
 }
 

@@ -59,21 +59,17 @@ impl Hold {
 
     /// Returns whether no mail may be sent at `now`.
     pub(super) fn is_on(&self, now: Timestamp) -> bool {
-        self.pause_at(now).is_some_and(|pause| now < pause.ends)
-    }
-
-    /// Returns whether a mail has got through since the last pause began. `false` until one has.
-    pub(super) fn has_accepted(&self) -> bool {
-        self.accepted.load(Relaxed)
-    }
-
-    fn pause_at(&self, now: Timestamp) -> Option<Pause> {
         let mut current = self.current();
         if current.is_some_and(|pause| now >= pause.is_over_at) {
             *current = None;
             self.metrics.mail_held(false);
         }
-        *current
+        current.is_some_and(|pause| now < pause.ends)
+    }
+
+    /// Returns whether a mail has got through since the last pause began. `false` until one has.
+    pub(super) fn has_accepted(&self) -> bool {
+        self.accepted.load(Relaxed)
     }
 
     /// Holds the senders back after an attempt that began at `attempt`. Returns when they may try

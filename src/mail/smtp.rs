@@ -132,7 +132,7 @@ impl SmtpServer {
         };
         let check = Box::pin(async {
             let connected = self.connect().await;
-            let mut connection = connected.map_err(|error| self.about_connecting(&error))?;
+            let mut connection = connected.map_err(|error| self.about_connecting(error))?;
             ask(&mut connection).await.map(drop).map_err(about_session)
         });
         time::timeout(self.timeout, check)
@@ -151,7 +151,7 @@ impl SmtpServer {
         let connected = time::timeout_at(deadline, self.connection()).await;
         let mut connection = connected
             .map_err(|_| SendError::Unreachable(self.no_answer()))?
-            .map_err(|error| self.about_connecting(&error))?;
+            .map_err(|error| self.about_connecting(error))?;
         let sent = time::timeout_at(deadline, send_on(&mut connection, message)).await;
         match &sent {
             Ok(Ok(())) => self.idle().push((connection, Instant::now())),
@@ -164,13 +164,12 @@ impl SmtpServer {
 
     /// The error of connecting: a reply is a verdict about the session, and anything else means that
     /// there is no connection.
-    fn about_connecting(&self, error: &SmtpError) -> SendError {
-        let text = with_causes(error);
+    fn about_connecting(&self, error: SmtpError) -> SendError {
         if error.status().is_some() {
-            return SendError::Held { error: text, counts: false };
+            return about_session(error);
         }
         let Target { host, port, .. } = &self.target;
-        SendError::Unreachable(format!("{host}:{port}: {text}"))
+        SendError::Unreachable(format!("{host}:{port}: {}", with_causes(&error)))
     }
 
     fn no_answer(&self) -> String {

@@ -10,6 +10,8 @@ use std::{
     },
 };
 
+use async_graphql::{Request, Variables, parser::types::ExecutableDocument};
+
 use super::{
     requested,
     response_cache::{Execution, ResponseCache, ResponseKey, SharedResponse, WantedTurn},
@@ -25,7 +27,6 @@ use crate::{
     graphql,
     metrics::Metrics,
 };
-use async_graphql::{Request, Variables, parser::types::ExecutableDocument};
 
 /// The groups that have a subscriber on this node.
 #[derive(Clone)]

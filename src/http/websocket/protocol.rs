@@ -52,7 +52,7 @@ impl From<SubscribePayload> for Request {
         let variables = payload.variables.unwrap_or_default();
         let mut request = Self::new(payload.query)
             .variables(Variables::from_json(serde_json::Value::Object(variables)));
-        request.operation_name = payload.operation_name.filter(|name| !name.is_empty());
+        request.operation_name = payload.operation_name;
         request
     }
 }
