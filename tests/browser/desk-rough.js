@@ -717,7 +717,7 @@ async function keepsTheTextOfAnAgentWhoIsDemoted(browser, { anna, marta, ilya })
   const list = await work(browser, AGENT, "?view=open");
   await row(list, "A last answer").waitFor();
   await ilya.mutate("setAccountRole", { id: marta.id, role: "CUSTOMER" });
-  for (const ended of [page, list]) await ended.getByText("Your session has ended.").waitFor();
+  for (const ended of [page, list]) await ended.getByText("Sign in again to continue.").waitFor();
   await list.context().close();
   await signIn(page, AGENT);
   await page.getByRole("heading", { name: "This is the desk of the support staff" }).waitFor();

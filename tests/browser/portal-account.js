@@ -138,7 +138,7 @@ main("portal-account", async (browser) => {
   await elsewhere.locator("header nav").waitFor();
   await page.reload();
   await page.getByRole("button", { name: "End all other sessions" }).click();
-  await elsewhere.getByText("Your session has ended.").waitFor();
+  await elsewhere.getByText("Sign in again to continue.").waitFor();
   await page.getByText("A recovery code was used").first().waitFor();
   await returnsToWhatIsStored(page);
   await page.getByLabel("Changes of the status").click();

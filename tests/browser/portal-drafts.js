@@ -82,7 +82,7 @@ async function survivesTheEndOfASession(browser, { anna }) {
   const { ticket, page } = await openTicket(browser, anna, "Expired");
   await field(page).pressSequentially("Half a sen");
   await anna.mutate("revokeOtherSessions", undefined).catch(() => anna.call("mutation { revokeOtherSessions { userErrors { code } } }"));
-  await page.getByText("Your session has ended.").first().waitFor();
+  await page.getByText("Sign in again to continue.").waitFor();
   await signIn(page, CUSTOMER);
   await field(page).waitFor();
   assert.equal(await field(page).inputValue(), "Half a sen");
@@ -95,7 +95,7 @@ async function survivesTheEndOfASession(browser, { anna }) {
   await write(page, "After the end");
   await anna.call("mutation { revokeOtherSessions { userErrors { code } } }");
   await page.context().setOffline(false);
-  await page.getByText("Your session has ended.").first().waitFor();
+  await page.getByText("Sign in again to continue.").waitFor();
   await signIn(page, CUSTOMER);
   await until(async () => (await anna.bodies(ticket)).includes("After the end"));
   await page.context().close();
@@ -149,7 +149,7 @@ async function leavesNothingToTheNextPerson(browser, { anna, marta }) {
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByRole("button", { name: "Keep and sign out" }).waitFor();
   await anna.call("mutation { revokeOtherSessions { userErrors { code } } }");
-  await page.getByText("Your session has ended.").waitFor();
+  await page.getByText("Sign in again to continue.").waitFor();
   const release = await hold(page, (request) => mentions(request, "query Notifications"));
   await signIn(page, OTHER_CUSTOMER);
   assert.match(await bell.getAttribute("aria-label"), / 0 unread/);

@@ -111,8 +111,9 @@ function listen(page, isStrict) {
 }
 
 async function signIn(page, email) {
-  await page.locator("input[type=email]").fill(email);
-  await page.locator("input[type=password]").fill(PASSWORD);
+  // The page before can have fields for addresses and passwords too.
+  await page.locator("input[autocomplete=username]").fill(email);
+  await page.locator("input[autocomplete=current-password]").fill(PASSWORD);
   await page.keyboard.press("Enter");
   await page.locator("header nav").waitFor();
 }
