@@ -384,12 +384,34 @@ async function keepsTheLinksOfFilesFresh(browser, { anna }) {
   await page.context().close();
 }
 
+async function saysThatAPageHasFailed(browser) {
+  // Nobody listens to what this browser reports: an error is what the check is about.
+  const page = await (await browser.newContext({ locale: "en-US" })).newPage();
+  await page.goto(`${origin}account`);
+  await signIn(page, CUSTOMER);
+  await page.route("**/graphql", (route) => {
+    if (!mentions(route.request(), "query Tickets(")) return route.fallback();
+    return route.fulfill({ json: { data: { eventCursor: "", tickets: {} } } });
+  });
+  const reported = page.waitForEvent("pageerror");
+  await page.getByRole("link", { name: "My tickets" }).click();
+  await page.getByRole("heading", { name: "This page could not be shown" }).waitFor();
+  await reported;
+  // The menu leads on, and back to the page when it can be shown again.
+  await page.unroute("**/graphql");
+  await page.getByRole("link", { name: "Account" }).click();
+  await page.getByRole("heading", { name: "Account", exact: true }).waitFor();
+  await page.goBack();
+  await page.getByRole("heading", { name: "My tickets" }).waitFor();
+  await page.context().close();
+}
+
 main("portal-live", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const only = process.env.ONLY;
   for (const check of [resumesAfterARestart, reconnectsAfterSleep, missesNoLineBetweenTwoSessions, saysThatATicketIsLost, movesListAndBell,
     returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
-    followsAgainAfterAFailure, leavesUnreadWhatWasNotShown, showsAsReadWhatWasReadElsewhere,
+    followsAgainAfterAFailure, saysThatAPageHasFailed, leavesUnreadWhatWasNotShown, showsAsReadWhatWasReadElsewhere,
     namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh]) {
     if (only && check.name !== only) continue;
     console.log(check.name);

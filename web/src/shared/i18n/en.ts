@@ -20,6 +20,7 @@ const en = {
   "app.catchingUp": "Catching up…",
   "app.notFound": "This page does not exist.",
   "app.notFoundHelp": "Check the address, or go to the home page.",
+  "app.failed": "This page could not be shown",
   "app.otherAccount": "Another person has signed in",
   "app.otherAccountHelp": "Another tab of this browser has signed in or out. To protect your messages, nothing more is sent from here. Reload to continue.",
   "app.reload": "Reload",
