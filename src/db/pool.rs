@@ -13,7 +13,8 @@ use diesel_async::{
     AnsiTransactionManager, AsyncConnection as _, AsyncPgConnection, SimpleAsyncConnection as _,
     TransactionManager as _,
     pooled_connection::{
-        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool::Pool,
+        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+        deadpool::{Pool, PoolError},
     },
 };
 use futures_util::FutureExt as _;
@@ -24,7 +25,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio::{sync::Notify, time};
-use tokio_postgres::{Config, config::SslMode};
+use tokio_postgres::{Config, config::SslMode, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
@@ -80,20 +81,27 @@ pub(super) const LOCK_TIMED_OUT: [&str; 2] = [
 pub(super) const DEADLOCK: [&str; 2] = ["deadlock detected", "обнаружена взаимоблокировка"];
 
 /// What Postgres reports if it cannot serve anybody at the moment: a full disk or memory, too many
-/// connections, a start or a stop. diesel hides the code of an error, and the system's own
-/// messages come in the language of the server.
-const UNAVAILABLE: &[&str] = &[
+/// connections, a start or a stop. diesel hides the code of an error, and the messages come in the
+/// language of the server.
+const UNAVAILABLE: [&str; 18] = [
     "No space left on device",
     "не осталось свободного места",
     "out of memory",
+    "нехватка памяти",
     "out of shared memory",
+    "нехватка разделяемой памяти",
     "too many clients",
+    "слишком много клиентов",
     "too many connections",
+    "слишком много подключений",
     "remaining connection slots",
+    "оставшиеся слоты подключений",
     "terminating connection",
-    "is starting up",
-    "is shutting down",
-    "in recovery mode",
+    "закрытие подключения",
+    "the database system is",
+    "система баз данных",
+    "not accepting connections",
+    "не принимает подключения",
 ];
 
 impl DbError {
@@ -241,6 +249,8 @@ impl Database {
                 let tls = self.connector.tls.clone();
                 Ok(PooledConnection::new(connection, tls, budget, permit))
             }
+            // Its text would say once more that there is no connection.
+            Ok(Err(PoolError::Backend(error))) => Err(DbError::Unavailable(with_causes(&error))),
             Ok(Err(error)) => Err(DbError::Unavailable(with_causes(&error))),
             Err(_) => Err(DbError::Unavailable("all connections are busy".into())),
         }
@@ -486,10 +496,8 @@ impl Connector {
 
     /// Opens a connection for diesel.
     pub(super) async fn diesel(&self) -> ConnectionResult<AsyncPgConnection> {
-        let (client, connection) = self
-            .raw()
-            .await
-            .map_err(|error| ConnectionError::BadConnection(with_causes(&error)))?;
+        let (client, connection) =
+            self.raw().await.map_err(|error| ConnectionError::BadConnection(refusal(&error)))?;
         let version = connection.parameter("server_version").and_then(major_version);
         let mut connection =
             AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
@@ -502,6 +510,24 @@ impl Connector {
         connection.set_instrumentation(Statements::new(self.statements.clone()));
         Ok(connection)
     }
+}
+
+/// Returns why a connection was not opened, with the remedy if the database's answer shows it.
+pub(super) fn refusal(error: &tokio_postgres::Error) -> String {
+    let Some(answer) = error.as_db_error() else { return with_causes(error) };
+    let remedy = match *answer.code() {
+        SqlState::INVALID_CATALOG_NAME => {
+            " (create it with `createdb --encoding=UTF8`, or correct `database.url`)"
+        }
+        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            " (correct the user and the password in `database.url`, or allow them in pg_hba.conf)"
+        }
+        SqlState::TOO_MANY_CONNECTIONS => {
+            " (raise `max_connections`, or lower `database.pool_size` of the nodes)"
+        }
+        _ => "",
+    };
+    format!("{answer}{remedy}")
 }
 
 /// Returns the major version of Postgres in a text such as `15.18 (Debian 15.18-0)`.
@@ -589,6 +615,9 @@ mod tests {
             "не удалось расширить файл: На устройстве не осталось свободного места",
             "sorry, too many clients already",
             "terminating connection due to administrator command",
+            "закрытие подключения по команде администратора",
+            "the database system is shutting down",
+            "система баз данных запускается",
         ] {
             assert!(failed(DatabaseErrorKind::Unknown, message).is_unavailable(), "{message}");
         }

@@ -3,12 +3,13 @@
 use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
+    process::Stdio,
     time::Duration,
 };
 
 use rustix::process::Signal;
 use serde_json::json;
-use tokio::time;
+use tokio::{process::Command, time};
 
 use crate::harness::{
     Client,
@@ -197,6 +198,37 @@ async fn an_unreachable_database_is_a_short_error_without_a_panic() {
         assert!(refused.stderr.lines().count() < 4, "{}", refused.stderr);
         assert!(url != "nonsense" || refused.stderr.contains(expected), "{}", refused.stderr);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_refuses_a_connection_is_an_error_with_the_remedy() {
+    let database = TestDatabase::empty().await;
+    let (server, _) = database.url.rsplit_once('/').unwrap();
+    let missing = format!("{server}/ticketwire_missing");
+    let refused = process::run(&["migrate"], &[("DATABASE_URL", &missing)], "").await;
+    assert!(!refused.success);
+    for words in ["\"ticketwire_missing\" does not exist", "createdb", "`database.url`"] {
+        assert!(refused.stderr.contains(words), "no `{words}`: {}", refused.stderr);
+    }
+    assert!(!refused.stderr.contains("creating a new object"), "{}", refused.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_without_room_for_the_database_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    // A disk that only this command sees.
+    let script = "mount -t tmpfs -o size=20m tmpfs \"$1\" || exit 77
+        mkdir -m 755 \"$1/data\" && exec \"$2\" serve";
+    let is_root = rustix::process::geteuid().is_root();
+    let mut command = Command::new("unshare");
+    command.args(if is_root { &["-m"][..] } else { &["-cm", "--keep-caps"] });
+    command.args(["sh", "-c", script, "sh"]).arg(folder.path());
+    command.arg(env!("CARGO_BIN_EXE_ticketwire"));
+    command.env("TICKETWIRE_DATA_DIR", folder.path().join("data"));
+    command.env("TICKETWIRE_LISTEN", "127.0.0.1:0").stdin(Stdio::null()).kill_on_drop(true);
+    let ended = time::timeout(Duration::from_mins(1), command.output()).await;
+    let text = String::from_utf8(ended.expect("an end in time").unwrap().stderr).unwrap();
+    assert!(text.contains("its disk is full. Make room, then start again"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::statvfs;
+
+/// A disk with fewer free bytes is full.
+const FULL: u64 = 1 << 20;
+
 /// Why the embedded database could not be started or stopped. Every text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
@@ -130,7 +135,7 @@ pub enum EmbeddedError {
         folder: PathBuf,
     },
     /// initdb failed.
-    #[error("creating a new database failed. The end of {}:\n{tail}", .log.display())]
+    #[error("creating a new database failed{}. The end of {}:\n{tail}", cause(.log, .tail), .log.display())]
     Initdb {
         /// The log file.
         log: PathBuf,
@@ -138,7 +143,7 @@ pub enum EmbeddedError {
         tail: String,
     },
     /// Postgres ended before it was ready, or soon afterwards.
-    #[error("Postgres ended soon after its start. The end of {}:\n{tail}", .log.display())]
+    #[error("Postgres ended soon after its start{}. The end of {}:\n{tail}", cause(.log, .tail), .log.display())]
     Exited {
         /// The log file.
         log: PathBuf,
@@ -209,6 +214,17 @@ pub enum EmbeddedError {
 fn example(closed: &Path) -> String {
     const USUAL: &str = "/var/lib/ticketwire";
     if Path::new(USUAL).starts_with(closed) { String::new() } else { format!(", such as {USUAL}") }
+}
+
+/// Returns what the end of a log does not say: the log of a program that fails on a full disk may be empty.
+fn cause(log: &Path, tail: &str) -> String {
+    let says_so = ["No space left on device", "не осталось свободного места"];
+    let has_room = || {
+        let disk = log.parent().and_then(|folder| statvfs(folder).ok());
+        disk.is_none_or(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= FULL)
+    };
+    let is_full = says_so.iter().any(|it| tail.contains(it)) || !has_room();
+    if is_full { ": its disk is full. Make room, then start again".into() } else { String::new() }
 }
 
 /// Returns a function that adds to an [`io::Error`] what was tried on which path.
