@@ -59,10 +59,10 @@ const FILL: &str = "
                 WHEN i.n % 16 = 0 THEN (SELECT id FROM accounts WHERE name = 'Marta')
                 WHEN i.n % 4 = 0 THEN (SELECT id FROM accounts WHERE name = 'Nora') END,
            'Summary' || i.n || ' of word' || i.n % 500, 'Description with term' || i.n % 700 || repeat('-', 900),
-           (enum_range(NULL::ticket_status))[CASE WHEN i.n * 100 > 20000 * 92 THEN 1 + i.n % 5 ELSE 5 END], (enum_range(NULL::ticket_priority))[1 + i.n / 50 % 5], 2, 2, 2,
-           timestamptz '2026-01-01' + i.n * interval '1 minute', timestamptz '2026-02-01' + i.n * 7919 % 20000 * interval '1 minute',
-           CASE WHEN i.n * 100 > 20000 * 92 AND i.n % 5 = 0 THEN timestamptz '2026-01-01' + i.n * interval '1 second' / 20000 END,
-           CASE WHEN i.n * 100 > 20000 * 92 AND i.n % 5 = 3 THEN timestamptz '2025-12-30' + i.n * interval '1 second' / 20000 END,
+           (enum_range(NULL::ticket_status))[CASE WHEN i.n::bigint * 100 > 20000 * 92 THEN 1 + i.n % 5 ELSE 5 END], (enum_range(NULL::ticket_priority))[1 + i.n / 50 % 5], 2, 2, 2,
+           timestamptz '2026-01-01' + i.n * interval '1 minute', timestamptz '2026-02-01' + i.n::bigint * 7919 % 20000 * interval '1 minute',
+           CASE WHEN i.n::bigint * 100 > 20000 * 92 AND i.n % 5 = 0 THEN timestamptz '2026-01-01' + i.n * interval '1 second' / 20000 END,
+           CASE WHEN i.n::bigint * 100 > 20000 * 92 AND i.n % 5 = 3 THEN timestamptz '2025-12-30' + i.n * interval '1 second' / 20000 END,
            CASE WHEN i.n % 50 = 0 THEN (SELECT id FROM tickets WHERE number < 900000 LIMIT 1) END
     FROM generate_series(1, 20000) i (n) JOIN people ON people.n = i.n % 20000 ORDER BY i.n;
     INSERT INTO ticket_reads (account_id, ticket_id, seq)
