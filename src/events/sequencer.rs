@@ -5,6 +5,7 @@
 //! leader.
 
 use std::{
+    mem,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -58,8 +59,6 @@ impl Sequencer {
                 Ok(()) => false,
                 Err(error) => {
                     tracing::warn!(%error, "placing events in the feed failed; retrying");
-                    // They may be placed: nobody else tells this node.
-                    self.hints.grown();
                     time::sleep(RETRY_AFTER).await;
                     true
                 }
@@ -89,7 +88,10 @@ impl Sequencer {
     async fn place_batch(&self) -> Result<bool, DbError> {
         let placing = self.hints.placing(&self.ambient);
         let mut connection = self.database.read().await?;
-        let Some(placed) = placing::place_pending(&mut connection, BATCH, placing).await? else {
+        let in_doubt = InDoubt(&self.hints);
+        let placed = placing::place_pending(&mut connection, BATCH, placing).await?;
+        mem::forget(in_doubt);
+        let Some(placed) = placed else {
             if feed::is_rewound(&mut connection).await? {
                 drop(connection);
                 self.open_epoch_if_rewound().await?;
@@ -133,5 +135,15 @@ impl Sequencer {
             tracing::info!(head, tag, "opened a new epoch of the feed");
         }
         Ok(())
+    }
+}
+
+/// A statement that places events. If it fails, or whoever needed it is gone before its answer, they may
+/// be placed all the same, and nobody else tells this node.
+struct InDoubt<'h>(&'h FeedHints);
+
+impl Drop for InDoubt<'_> {
+    fn drop(&mut self) {
+        self.0.grown();
     }
 }

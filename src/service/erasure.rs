@@ -10,7 +10,7 @@ use super::{
     session, staff, to_completion, upload,
 };
 use crate::{
-    db::{Connection, account as accounts, erasure, former_staff, ticket},
+    db::{Connection, account as accounts, erasure, former_staff, redaction as redactions, ticket},
     domain::{
         account::Account,
         actor::Actor,
@@ -19,7 +19,7 @@ use crate::{
         event::AccountEvent,
         ids::{AccountId, AttachmentId, TicketId},
         policy::{Action, Resource},
-        redaction::TicketText,
+        redaction::{RedactedContent, Redaction, TicketText},
         ticket::Ticket,
     },
     storage::ledger::ErasureLedger,
@@ -239,7 +239,7 @@ async fn finish_one(
         let find = async |db: &mut _| erasure::tickets_with_content_of(db, id).await;
         let tickets = services.background.write_without_events(find).await?;
         for ticket in tickets {
-            redact_content(services, ticket, id, by).await?;
+            redact_content(services, ticket, erasure, by).await?;
         }
     }
     if erasure.has_settled(now) {
@@ -253,10 +253,10 @@ async fn finish_one(
 async fn redact_content(
     services: &Services,
     ticket: TicketId,
-    owner: AccountId,
+    erasure: &Erasure,
     by: Option<AccountId>,
 ) -> Result<(), ServiceError> {
-    while redact_some(services, ticket, owner, by).await? {}
+    while redact_some(services, ticket, erasure, by).await? {}
     Ok(())
 }
 
@@ -264,7 +264,7 @@ async fn redact_content(
 async fn redact_some(
     services: &Services,
     ticket: TicketId,
-    owner: AccountId,
+    erasure: &Erasure,
     by: Option<AccountId>,
 ) -> Result<bool, ServiceError> {
     let now = services.ambient.now();
@@ -274,10 +274,10 @@ async fn redact_some(
             let Some(mut ticket) = ticket::lock(db, ticket).await? else {
                 return Ok((vec![], false));
             };
-            if erase_texts(db, &mut ticket, owner, by, now).await? == REDACTED_AT_ONCE {
+            if erase_texts(db, &mut ticket, erasure, by, now).await? == REDACTED_AT_ONCE {
                 return Ok((vec![], true));
             }
-            let files = erase_files(db, &mut ticket, owner, by, now).await?;
+            let files = erase_files(db, &mut ticket, erasure.account_id, by, now).await?;
             let more = files.len() == REDACTED_AT_ONCE;
             Ok::<_, ServiceError>((files, more))
         })
@@ -292,20 +292,39 @@ async fn redact_some(
 async fn erase_texts(
     db: &mut Connection,
     ticket: &mut Ticket,
-    owner: AccountId,
+    erasure: &Erasure,
     by: Option<AccountId>,
     now: Timestamp,
 ) -> Result<usize, ServiceError> {
+    let owner = erasure.account_id;
     if ticket.reporter_id == owner {
-        for text in [TicketText::Summary, TicketText::Description] {
-            redaction::erase_text(db, ticket, text, by, now).await?;
+        if !has_later_summary(db, ticket, erasure).await? {
+            redaction::erase_text(db, ticket, TicketText::Summary, by, now).await?;
         }
+        redaction::erase_text(db, ticket, TicketText::Description, by, now).await?;
     }
     let comments = erasure::comments_of(db, ticket.id, owner, REDACTED_AT_ONCE).await?;
     for &comment in &comments {
         redaction::erase_comment(db, ticket, comment, by, now).await?;
     }
     Ok(comments.len())
+}
+
+/// Whether a summary was written after the owner's was redacted: by staff, as nobody else can.
+async fn has_later_summary(
+    db: &mut Connection,
+    ticket: &Ticket,
+    erasure: &Erasure,
+) -> Result<bool, ServiceError> {
+    if ticket.summary.is_empty() {
+        return Ok(false);
+    }
+    let redaction = Redaction {
+        ticket_id: ticket.id,
+        content: RedactedContent::Summary,
+        redacted_at: erasure.erased_at,
+    };
+    Ok(redactions::has_happened(db, &redaction).await?)
 }
 
 async fn erase_files(

@@ -168,6 +168,28 @@ async fn conversations_are_redacted_on_request_and_the_events_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_summary_that_staff_write_after_an_erasure_stays() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let (ada, ticket) = (admin(&server).await, anna.create_ticket("tulip").await);
+    erase(&ada, &anna.account_id().await, "REDACT").await;
+    while !server.tables_with("tulip").await.is_empty() {}
+    let rename = "mutation($i: UpdateTicketInput!) {
+        updateTicket(input: $i) { ticket { summary } userErrors { code } } }";
+    let input = json!({ "ticketId": ticket.id, "summary": "A flower" });
+    let renamed = marta.ok(rename, json!({ "i": input })).await;
+    assert_eq!(renamed["updateTicket"]["ticket"]["summary"], "A flower");
+    // Requests that were under way then have ended, so the erasure can be finished.
+    server.clock.advance(TimeDelta::minutes(2));
+    server.finish_erasures().await;
+    let database = server.database.connect().await;
+    let finished = "SELECT finished_at IS NOT NULL FROM erasures";
+    assert!(database.query_one(finished, &[]).await.unwrap().get::<_, bool>(0));
+    assert_eq!(timeline(&marta, &ticket).await[0]["ticket"]["summary"], "A flower");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_an_admin_who_reauthenticated_erases_an_account_and_only_once() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);

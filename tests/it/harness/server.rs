@@ -21,7 +21,7 @@ use ticketwire::{
         service_token::Scope,
     },
     service::{
-        self, closing,
+        self, closing, erasure,
         service_token::{self, NewServiceToken},
         staff::{self, NewAccount},
     },
@@ -212,6 +212,15 @@ impl TestServer {
         let services =
             app::services(&config, database.clone(), ambient(&self.clock), CHEAP).unwrap();
         service::prune(&services).await.unwrap();
+        database.close();
+    }
+
+    /// Erases what is left of erased accounts, as the background task of a node does.
+    pub async fn finish_erasures(&self) {
+        let database = Database::new(&self.database.url, 2).unwrap();
+        let services =
+            app::services(&config(), database.clone(), ambient(&self.clock), CHEAP).unwrap();
+        erasure::finish(&Actor::System, &services).await.unwrap();
         database.close();
     }
 
