@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use async_graphql::{
-    Context, Description, ID, InputValueError, InputValueResult, Object, Scalar, ScalarType, Value,
+    Context, Description, ID, InputValueError, InputValueResult, Object, Scalar, ScalarType,
+    SimpleObject, Value,
 };
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -70,6 +71,36 @@ impl Attachment {
     pub(super) async fn of(ctx: &Context<'_>, of: AttachmentsOf) -> Result<List<Self>, Failure> {
         let found = ctx.loaders()?.get(of).await?.unwrap_or_default();
         Ok(found.iter().cloned().map(Self).collect())
+    }
+}
+
+/// The limits on files, as the operator has configured them.
+#[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
+pub struct FileLimits {
+    /// The largest size of a file, in bytes. A `Float`, because it can exceed the range of `Int`.
+    max_file_bytes: f64,
+    /// The largest number of files in a request, and of a ticket's description or a comment.
+    max_files: i32,
+    /// The largest size of all files in a request, in bytes. A `Float`, because it can exceed the range
+    /// of `Int`.
+    max_total_bytes: f64,
+}
+
+#[derive(Default)]
+pub struct AttachmentQuery;
+
+#[Object]
+impl AttachmentQuery {
+    /// The limits on files. Larger ones are refused with `TOO_LARGE`, more of them with `TOO_MANY`: check
+    /// before you send. Requires no session.
+    async fn file_limits(&self, ctx: &Context<'_>) -> Result<FileLimits, Failure> {
+        let limits = ctx.services()?.file_limits();
+        Ok(FileLimits {
+            max_file_bytes: limits.max_file_bytes as f64,
+            max_files: i32::try_from(limits.max_files).unwrap_or(i32::MAX),
+            max_total_bytes: limits.max_total_bytes as f64,
+        })
     }
 }
 

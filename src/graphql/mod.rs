@@ -120,6 +120,7 @@ pub struct Query(
     people::PeopleQuery,
     staff::StaffQuery,
     branding::BrandingQuery,
+    attachment::AttachmentQuery,
 );
 
 /// The mutations. Each returns a payload with the changed objects and with `userErrors`, which

@@ -23,7 +23,7 @@ use crate::{
         feed_hints::FeedHints,
         placing::{Placement, Placing},
     },
-    domain::{clock::Ambient, event::Event, ticket::NumberPrefix},
+    domain::{attachment::Limits, clock::Ambient, event::Event, ticket::NumberPrefix},
     metrics::Metrics,
     storage::Storage,
 };
@@ -199,6 +199,11 @@ impl Services {
     /// Returns about how many bytes the timelines and comments in memory take.
     pub fn timeline_cache_bytes(&self) -> u64 {
         self.timelines.bytes()
+    }
+
+    /// Returns the limits on the files of a request.
+    pub fn file_limits(&self) -> Limits {
+        self.settings.attachments
     }
 
     /// What portals show about the company.

@@ -134,7 +134,7 @@ impl UploadReceiver {
             services: services.clone(),
             storage: services.storage.clone(),
             uploader,
-            remaining_bytes: limits(services).max_total_bytes,
+            remaining_bytes: services.file_limits().max_total_bytes,
         })
     }
 
@@ -170,7 +170,7 @@ impl UploadReceiver {
     }
 
     fn check_file_count(&self, files: usize) -> Option<UserError> {
-        let max = limits(&self.services).max_files;
+        let max = self.services.file_limits().max_files;
         (files > max).then(|| {
             let message =
                 format!("At most {max} files can be attached at a time. These are {files}.");
@@ -238,7 +238,7 @@ impl UploadReceiver {
 
     /// Checks the size of a file so far, and counts its latest chunk towards the total.
     fn check_size(&mut self, name: &FileName, size: u64, chunk: u64) -> Result<(), UserError> {
-        let Limits { max_file_bytes, max_total_bytes, .. } = limits(&self.services);
+        let Limits { max_file_bytes, max_total_bytes, .. } = self.services.file_limits();
         if size > max_file_bytes {
             let message = format!(
                 "The file `{}` is larger than {max_file_bytes} bytes. Attach a smaller one.",
@@ -252,10 +252,6 @@ impl UploadReceiver {
         self.remaining_bytes = remaining;
         Ok(())
     }
-}
-
-fn limits(services: &Services) -> Limits {
-    services.settings.attachments
 }
 
 fn error(code: UserErrorCode, message: impl Into<String>) -> UserError {

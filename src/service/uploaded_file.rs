@@ -101,7 +101,7 @@ pub async fn append(
     if ids.is_empty() {
         return Ok(files);
     }
-    let limits = services.settings.attachments;
+    let limits = services.file_limits();
     if files.len() + ids.len() > limits.max_files {
         let message = format!("At most {} files can be attached at a time.", limits.max_files);
         return Ok(vec![rejected(UserError::new(FIELD, UserErrorCode::TooMany, message))]);

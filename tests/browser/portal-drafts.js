@@ -505,13 +505,25 @@ async function survivesChangesOfTheTicket(browser, { anna, marta }) {
   await page.context().close();
 }
 
+async function sendsNoFileThatIsTooLarge(browser, { anna }) {
+  const { page } = await openTicket(browser, anna, "A film");
+  let sent = 0;
+  page.on("request", (request) => (sent += Number((request.headers()["content-type"] ?? "").startsWith("multipart"))));
+  await page.locator("input[type=file]").setInputFiles([{ name: "film.mp4", mimeType: "video/mp4", buffer: Buffer.alloc(26_214_401) }]);
+  await page.getByText("film.mp4 was not uploaded. A file can have 26.2 MB at most.").waitFor();
+  await page.getByRole("button", { name: "Remove film.mp4" }).click();
+  await page.getByText("film.mp4").waitFor({ state: "detached" });
+  assert.equal(sent, 0);
+  await page.context().close();
+}
+
 main("portal-drafts", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const only = process.env.ONLY;
   for (const check of [keepsThePageWhileNothingIsStored, waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
     leavesNothingToTheNextPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
     sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, keepsTheFocusAtWhatIsChanged,
-    leavesATextToTheField,
+    leavesATextToTheField, sendsNoFileThatIsTooLarge,
     showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, offersASecondFactorToEachPerson,
     cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {
     if (only && check.name !== only) continue;

@@ -187,6 +187,9 @@ async fn an_empty_too_large_or_surplus_file_is_a_user_error_and_attaches_nothing
         ("attachments.max_files", "3".to_owned()),
     ];
     let server = TestServer::start_with(&limits).await;
+    let query = "{ fileLimits { maxFileBytes maxFiles maxTotalBytes } }";
+    let limits = server.anonymous().ok(query, json!({})).await["fileLimits"].clone();
+    assert_eq!(limits, json!({ "maxFileBytes": 100.0, "maxFiles": 3, "maxTotalBytes": 150.0 }));
     let anna = server.customer("Anna").await;
     let before = server.content().await;
     let cases: [(Files<'_>, &str); 4] = [

@@ -11,6 +11,8 @@ use tokio::{
 };
 
 const TIMEOUT: Duration = Duration::from_mins(3);
+/// The same for a command, of which some work on large data.
+const COMMAND_TIMEOUT: Duration = Duration::from_mins(15);
 
 /// The binary under test.
 const BINARY: &str = env!("CARGO_BIN_EXE_ticketwire");
@@ -78,8 +80,10 @@ pub async fn run_program(
     let mut stdin = child.stdin.take().unwrap();
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
-    let output =
-        time::timeout(TIMEOUT, child.wait_with_output()).await.expect("an end in time").unwrap();
+    let output = time::timeout(COMMAND_TIMEOUT, child.wait_with_output())
+        .await
+        .expect("an end in time")
+        .unwrap();
     Output {
         success: output.status.success(),
         stdout: String::from_utf8(output.stdout).unwrap(),

@@ -1,6 +1,6 @@
 import { ApiError } from "./api/client";
 import type { Scalar } from "./api/document";
-import { RejectedFile } from "./api/upload";
+import { RejectedFile, UnreadableFile } from "./api/upload";
 import { duration, t, type Key } from "./i18n/index.svelte";
 
 /** A user error as the documents of this app select it. */
@@ -22,6 +22,7 @@ export function explainCode(code: string, isUserError: boolean): string {
 /** Returns a sentence about a failure: what happened and what to do. */
 export function sentence(error: unknown): string {
   if (error instanceof RejectedFile) return t(error.code === "REQUIRED" ? "files.empty" : `userError.${error.code}`);
+  if (error instanceof UnreadableFile) return t("files.unreadable");
   if (!(error instanceof ApiError)) return t("error.INTERNAL");
   const text = t(`error.${error.code}`) || t("error.INTERNAL");
   if (error.retryAfterSeconds) return `${text} ${t("error.retryIn", { time: duration(error.retryAfterSeconds) })}`;

@@ -4,7 +4,8 @@ import { pause } from "./api/pause";
 import { upload } from "./api/upload";
 import { draftName } from "./drafts";
 import { sentence } from "./errors";
-import { leaving } from "./session.svelte";
+import { bytes, t } from "./i18n/index.svelte";
+import { leaving, session } from "./session.svelte";
 import { guardPage } from "./upgrade.svelte";
 import { attach } from "./writing.svelte";
 
@@ -39,7 +40,10 @@ export class Upload {
 
   /** Uploads the file when its turn has come, and adds it to the draft. */
   run(): void {
-    this.failure = "";
+    const most = session.maxFileBytes;
+    // The server hangs up on a file that is far too large, as a lost line does.
+    this.failure = this.file.size > most ? t("files.tooLarge", { size: bytes(most) }) : "";
+    if (this.failure) return;
     waiting.push(this);
     sendNext();
   }

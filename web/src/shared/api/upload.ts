@@ -21,9 +21,12 @@ export class RejectedFile extends Error {
   }
 }
 
+/** The browser cannot read the file. */
+export class UnreadableFile extends Error {}
+
 /**
- * Uploads a file. `onProgress` gets the part that is sent, 0 to 1. Throws `RejectedFile`, an
- * `ApiError`, or an `AbortError` after the signal. `fetch` reports no progress, so this doesn't use it.
+ * Uploads a file. `onProgress` gets the part that is sent, 0 to 1. Throws `RejectedFile`, `UnreadableFile`,
+ * an `ApiError`, or an `AbortError` after the signal. `fetch` reports no progress, so this doesn't use it.
  */
 export function upload(file: File, onProgress: (part: number) => void, signal: AbortSignal): Promise<Uploaded> {
   guardRequest();
@@ -34,11 +37,17 @@ export function upload(file: File, onProgress: (part: number) => void, signal: A
     for (const [name, value] of Object.entries(headers())) xhr.setRequestHeader(name, value);
     xhr.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
     xhr.onload = () => settle(xhr.response, resolve, reject);
-    xhr.onerror = () => reject(new ApiError("OFFLINE"));
+    xhr.onerror = () => void explain(file).then(reject);
     xhr.onabort = () => reject(new DOMException("cancelled", "AbortError"));
     signal.addEventListener("abort", () => xhr.abort());
     xhr.send(form(file));
   });
+}
+
+/** Why a file was not sent: it may have been moved or changed since it was chosen. */
+async function explain(file: File): Promise<Error> {
+  const isReadable = await file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+  return isReadable ? new ApiError("OFFLINE") : new UnreadableFile();
 }
 
 function form(file: File): FormData {

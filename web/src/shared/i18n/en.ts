@@ -102,6 +102,8 @@ const en = {
   "files.failed": "{name} was not uploaded. {reason}",
   "files.notReady": "A file was not uploaded. Upload it again or remove it before you send.",
   "files.empty": "The file is empty.",
+  "files.tooLarge": "A file can have {size} at most.",
+  "files.unreadable": "The file can't be read: it was moved or changed. Choose it again.",
   "files.remove": "Remove {name}",
   "files.cancel": "Cancel {name}",
   "files.retry": "Upload {name} again",

@@ -102,6 +102,8 @@ const ru: Catalogue = {
   "files.failed": "Файл {name} не загружен. {reason}",
   "files.notReady": "Один из файлов не загружен. Загрузите его ещё раз или уберите, прежде чем отправлять.",
   "files.empty": "Файл пустой.",
+  "files.tooLarge": "Размер файла — не больше {size}.",
+  "files.unreadable": "Файл не читается: его переместили или изменили. Выберите его снова.",
   "files.remove": "Убрать {name}",
   "files.cancel": "Отменить загрузку {name}",
   "files.retry": "Загрузить {name} ещё раз",
