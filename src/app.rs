@@ -32,7 +32,8 @@ pub use certificate::{CHAIN_ADVICE, check_certificate, mail_certificates};
 pub use certificate_chain::TrustedCertificate;
 pub use check::check_config;
 pub use database::{
-    ServerDatabase, bring_up_to_date, lacks_installation, refuse_unfinished_restore,
+    ServerDatabase, bring_up_to_date, lacks_installation, refuse_read_only,
+    refuse_unfinished_restore,
 };
 pub use error::StartError;
 pub use keys::{accept_sealing_keys, check_sealing_keys, compare_sealing_keys};

@@ -16,6 +16,7 @@ mod user;
 use std::error::Error;
 
 pub use arguments::Cli;
+pub use output::warn;
 
 use self::{
     arguments::{Command, ConfigCommand},

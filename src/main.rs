@@ -6,7 +6,7 @@ use clap::Parser as _;
 use mimalloc::MiMalloc;
 use rustix::{fs::Mode, process::umask};
 use ticketwire::{
-    cli::{Cli, is_refused_config},
+    cli::{Cli, is_refused_config, warn},
     domain::causes::with_causes,
 };
 use tokio::runtime::Runtime;
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("ticketwire: threads cannot be started: {error}");
+            warn(&format!("ticketwire: threads cannot be started: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -40,7 +40,7 @@ async fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Most errors already include the text of their cause.
-            eprintln!("ticketwire: {}", with_causes(&*error));
+            warn(&format!("ticketwire: {}", with_causes(&*error)));
             if is_refused_config(&*error) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }

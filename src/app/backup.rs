@@ -29,6 +29,8 @@ const BUCKET: &str = "s3://";
 const REMEMBERED_SINCE: &str = "20261126000108";
 /// The end of the name of a backup in a single file.
 const FILE: &str = ".tar";
+/// The ends of names of compressed files. Nobody means a folder by them.
+const COMPRESSED: [&str; 7] = [".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2", ".gz", ".zip"];
 
 /// Takes a backup of the database and the attachments. `target` is a folder, a file
 /// whose name ends in `.tar`, or `s3://bucket/prefix`.
@@ -102,6 +104,9 @@ async fn new_archive(config: &Config, target: &str) -> Result<NewArchive, StartE
     let new = match bucket(config, target)? {
         Some((settings, prefix)) => NewArchive::in_bucket(settings, prefix, run).await,
         None if target.ends_with(FILE) => NewArchive::in_file(Path::new(target), run),
+        None if COMPRESSED.iter().any(|end| target.ends_with(end)) => {
+            return Err(StartError::Compressed(target.to_owned()));
+        }
         None => NewArchive::in_folder(Path::new(target)),
     };
     Ok(new.map_err(BackupError::from)?)

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::Config,
     db::{
-        Database, DbError, consumer,
+        Database, DbError, access, consumer,
         embedded::{self, EmbeddedPostgres, EmbeddedSettings},
         migrations, provision, restore, ticket,
     },
@@ -283,22 +283,37 @@ pub(super) async fn prepare(
     Ok(applied)
 }
 
+/// Refuses a database that accepts no changes.
+///
+/// # Errors
+/// It is such a database, or cannot be reached.
+pub async fn refuse_read_only(database: &Database) -> Result<(), StartError> {
+    if access::is_read_only(database).await? { Err(StartError::ReadOnly) } else { Ok(()) }
+}
+
 /// Applies the pending migrations and returns their names. With `database.migrate = false`, checks
 /// that none is pending.
 ///
 /// # Errors
-/// The database cannot be reached, a migration fails, one is pending and must not be applied, or a
-/// restore was interrupted.
+/// The database cannot be reached, is read-only or lacks rights, a migration fails, one is pending and
+/// must not be applied, or a restore was interrupted.
 pub async fn bring_up_to_date(
     config: &Config,
     database: &Database,
 ) -> Result<Vec<String>, StartError> {
+    refuse_read_only(database).await?;
     refuse_unfinished_restore(database).await?;
-    if config.database.migrate {
-        return Ok(migrations::run(database).await?);
-    }
-    let pending = migrations::pending(database).await?;
-    if pending.is_empty() { Ok(pending) } else { Err(StartError::PendingMigrations(pending)) }
+    let applied = if config.database.migrate {
+        migrations::run(database).await?
+    } else {
+        let pending = migrations::pending(database).await?;
+        if !pending.is_empty() {
+            return Err(StartError::PendingMigrations(pending));
+        }
+        vec![]
+    };
+    let lacking = access::without_rights(&mut *database.read().await?).await?;
+    if lacking.is_empty() { Ok(applied) } else { Err(StartError::Rights(lacking)) }
 }
 
 async fn number_tickets(database: &Database, config: &Config) -> Result<(), DbError> {

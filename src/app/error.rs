@@ -23,6 +23,19 @@ pub enum StartError {
          Pending migrations: {}", .0.join(", ")
     )]
     PendingMigrations(Vec<String>),
+    /// The database refuses changes.
+    #[error(
+        "the database is read-only: it is a standby, or was made read-only, as some hosts do when its \
+         disk is full. Name the primary in `database.url` (DATABASE_URL), or have it accept changes"
+    )]
+    ReadOnly,
+    /// The role may not use tables or sequences.
+    #[error(
+        "the role of `database.url` lacks rights on {}: it needs SELECT, INSERT, UPDATE and DELETE on all \
+         tables and USAGE, SELECT and UPDATE on all sequences, see docs/OPERATIONS.md, \"Database\"",
+        .0.join(", ")
+    )]
+    Rights(Vec<String>),
     /// A restore of the database was interrupted.
     #[error(
         "the restore of a backup into this database was interrupted or is under way: if it is not \
@@ -45,6 +58,12 @@ pub enum StartError {
     /// A backup cannot be taken, checked or restored.
     #[error(transparent)]
     Backup(#[from] BackupError),
+    /// The name of a backup is that of a compressed file.
+    #[error(
+        "{0} cannot be the target: a backup is a folder, or one file whose name ends in .tar. Its content \
+         is compressed already"
+    )]
+    Compressed(String),
     /// The embedded database failed.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),

@@ -27,6 +27,7 @@ pub(super) async fn migrate(config: &Config) -> CliResult {
     let database = ServerDatabase::open_for_command(config).await?;
     let applied = async {
         let pool = database.connect(config)?;
+        app::refuse_read_only(&pool).await?;
         app::refuse_unfinished_restore(&pool).await?;
         let applied = migrations::run(&pool).await?;
         Ok::<_, StartError>((applied, migrations::compare(&pool).await?.unknown))

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _},
+    str::FromStr as _,
     thread,
     time::Duration,
 };
@@ -15,7 +16,7 @@ use opentelemetry_sdk::{
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Layer,
-    filter::{FilterFn, Targets, filter_fn},
+    filter::{FilterFn, LevelFilter, Targets, filter_fn},
     layer::SubscriberExt as _,
     registry::LookupSpan,
     util::SubscriberInitExt as _,
@@ -50,8 +51,7 @@ impl Telemetry {
 
 /// Starts logging and tracing as configured.
 pub(super) fn start(config: &Config) -> CliResult<Telemetry> {
-    let filter = EnvFilter::try_new(&config.log.filter)
-        .map_err(|error| refused("log.filter", format!("cannot be read: {error}")))?;
+    let filter = filter(&config.log.filter)?;
     let Some(endpoint) = &config.tracing.otlp_endpoint else {
         // The filter is global: spans that only traces need cost nothing.
         tracing_subscriber::registry()
@@ -71,6 +71,21 @@ pub(super) fn start(config: &Config) -> CliResult<Telemetry> {
     let log = log_layer(config.log.format).with_filter(limits()).with_filter(filter);
     tracing_subscriber::registry().with(traces).with(log).try_init()?;
     Ok(Telemetry(Some(provider)))
+}
+
+/// Returns the configured filter. A misspelt level would be taken for the name of a module, and mute
+/// all others.
+fn filter(text: &str) -> Result<EnvFilter, RefusedConfig> {
+    let words = text.split(',').map(str::trim);
+    let mut alone = words.filter(|word| !word.is_empty() && !word.contains(['=', '[']));
+    if let Some(word) = alone.find(|word| LevelFilter::from_str(word).is_err()) {
+        let problem = format!(
+            "has `{word}`, which is no level: write off, error, warn, info, debug, trace, or module=level"
+        );
+        return Err(refused("log.filter", problem));
+    }
+    EnvFilter::try_new(text)
+        .map_err(|error| refused("log.filter", format!("cannot be read: {error}")))
 }
 
 /// Returns the filter that holds whatever the configured one says. Directives could not do this: one

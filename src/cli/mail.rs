@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     arguments::{MailCommand, MailStateArg},
     database::with_services,
-    output::{CliResult, explain, format_time, print},
+    output::{CliResult, explain, format_time, print, warn},
 };
 use crate::{
     app,
@@ -28,6 +28,16 @@ pub(super) async fn run(config: &Config, command: MailCommand) -> CliResult {
         MailCommand::List { state, limit } => list(config, &states(&state), limit).await,
         MailCommand::Retry { all: true, state, since, .. } => {
             let states = (!state.is_empty()).then(|| states(&state));
+            if let Some(state) =
+                states.iter().flatten().find(|it| !DeliveryState::FAILED.contains(it))
+            {
+                let failed = DeliveryState::FAILED.map(state_name).join(", ");
+                let state = state_name(*state);
+                return Err(format!(
+                    "no mail that is {state} can be queued again: choose {failed}"
+                )
+                .into());
+            }
             retry_all(config, states, since).await
         }
         MailCommand::Retry { id, .. } => retry(config, &id).await,
@@ -98,7 +108,7 @@ async fn retry(config: &Config, ids: &[Uuid]) -> CliResult {
                 Ok(_) => print(&format!("Queued {id}.\n"))?,
                 Err(error) => {
                     failed += 1;
-                    eprintln!("{id}: {error}");
+                    warn(&format!("{id}: {error}"));
                 }
             }
         }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     arguments::OutboxCommand,
     database::with_services,
-    output::{CliResult, explain, print},
+    output::{CliResult, explain, print, warn},
 };
 use crate::{
     config::Config,
@@ -36,7 +36,7 @@ async fn list(config: &Config) -> CliResult {
     print(&events.iter().map(line).collect::<String>())?;
     let more = usize::try_from(count).unwrap_or_default().saturating_sub(events.len());
     if more > 0 {
-        eprintln!("{more} more are set aside.");
+        warn(&format!("{more} more are set aside."));
     }
     Ok(())
 }

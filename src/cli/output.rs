@@ -29,6 +29,11 @@ pub(super) fn print(text: &str) -> CliResult {
     }
 }
 
+/// Writes a line to standard error. A terminal or reader that is gone is not an error.
+pub fn warn(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// Turns the error of a use case into one for the terminal: its messages, a line each.
 pub(super) fn explain(error: ServiceError) -> Box<dyn Error + Send + Sync> {
     match error {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     arguments::{ScopeArg, ServiceTokenCommand},
     database::with_services,
-    output::{CliResult, explain, format_time, print},
+    output::{CliResult, explain, format_time, print, warn},
 };
 use crate::{
     app::ambient,
@@ -46,10 +46,8 @@ async fn create(config: &Config, new: NewServiceToken) -> CliResult {
     .await?;
     let secret = issued.secret.ok_or("the token was created before")?;
     print(&format!("{}\n", secret.expose()))?;
-    eprintln!(
-        "Store the token of {} (id {}) now: it is not shown again.",
-        issued.token.name, issued.token.id.0
-    );
+    let ServiceToken { name, id, .. } = issued.token;
+    warn(&format!("Store the token of {name} (id {}) now: it is not shown again.", id.0));
     Ok(())
 }
 

@@ -85,6 +85,8 @@ fn check_storage(config: &Config) -> Result<(), ConfigError> {
     let s3 = &config.storage.s3;
     let fits = s3.endpoint.as_deref().is_none_or(is_web_url);
     require(fits, "storage.s3.endpoint", NOT_A_WEB_URL)?;
+    let fits = config.storage.folder.as_ref().is_none_or(|folder| !folder.as_os_str().is_empty());
+    require(fits, "storage.folder", "must not be empty")?;
     // Backups use the others without it.
     if s3.bucket.is_none() {
         return Ok(());

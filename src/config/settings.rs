@@ -487,7 +487,8 @@ section! {
         /// The format of the log: `text`, or `json` for one object a line.
         format: LogFormat = "text";
         /// The events to log: a level such as `info`, or levels by module such as
-        /// `info,ticketwire=debug` (the syntax of the `tracing` library's `EnvFilter`).
+        /// `info,ticketwire=debug` (the syntax of the `tracing` library's `EnvFilter`). A word alone
+        /// must be a level.
         filter: String = "info";
     }
 }

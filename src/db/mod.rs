@@ -1,6 +1,7 @@
 //! Access to Postgres. Only this module names tables and uses diesel. Functions return domain
 //! types; row types are private to this module.
 
+pub mod access;
 pub mod account;
 pub mod attachment;
 pub mod audit;

@@ -122,12 +122,22 @@ pub struct DatabaseState {
     /// The version as a number, such as 150008.
     #[diesel(sql_type = BigInt)]
     pub version_number: i64,
-    /// The largest number of connections that roles other than superusers may open.
+    /// The limit of connections that is the next to be reached: `Postgres`, `the role` or `the database`.
+    #[diesel(sql_type = Text)]
+    pub limited_by: String,
+    /// The largest number of connections by this limit; of Postgres, that of roles other than
+    /// superusers.
     #[diesel(sql_type = BigInt)]
     pub max_connections: i64,
-    /// How many connections to the server are open.
+    /// How many connections count towards this limit.
     #[diesel(sql_type = BigInt)]
     pub connections: i64,
+    /// The encoding of the database's texts, such as `UTF8`.
+    #[diesel(sql_type = Text)]
+    pub encoding: String,
+    /// Whether the database knows which letters of Cyrillic are the same but for their case.
+    #[diesel(sql_type = Bool)]
+    pub folds_case: bool,
     /// Whether the extension `pg_trgm` exists.
     #[diesel(sql_type = Bool)]
     pub has_trigrams: bool,
@@ -139,21 +149,36 @@ pub struct DatabaseState {
 /// Returns the state of the database server.
 pub async fn database_state(db: &mut Connection) -> Result<DatabaseState, DbError> {
     Ok(diesel::sql_query(
-        "SELECT split_part(current_setting('server_version'), ' ', 1) AS version,
-                current_setting('server_version_num')::bigint AS version_number,
-                current_setting('max_connections')::bigint
+        "WITH sessions AS (
+             -- The kind of another role's session is hidden, its database is not.
+             SELECT count(*) AS all_open, count(*) FILTER (WHERE usename = session_user) AS of_role,
+                    count(*) FILTER (WHERE datname = current_database()) AS of_database
+             FROM pg_stat_activity
+             WHERE backend_type = 'client backend' OR backend_type IS NULL AND datid IS NOT NULL
+         ), limits (limited_by, most, open) AS (
+             SELECT 'Postgres', current_setting('max_connections')::bigint
                     - current_setting('superuser_reserved_connections')::bigint
-                    - coalesce(current_setting('reserved_connections', true)::bigint, 0)
-                    AS max_connections,
-                -- The kind of another role's session is hidden, its database is not.
-                (SELECT count(*) FROM pg_stat_activity
-                 WHERE backend_type = 'client backend' OR backend_type IS NULL AND datid IS NOT NULL)
-                    AS connections,
+                    - coalesce(current_setting('reserved_connections', true)::bigint, 0), all_open
+             FROM sessions
+             UNION ALL
+             SELECT 'the role', rolconnlimit, of_role FROM sessions, pg_roles
+             WHERE rolname = session_user AND rolconnlimit >= 0 AND NOT rolsuper
+             UNION ALL
+             SELECT 'the database', datconnlimit, of_database FROM sessions, pg_database, pg_roles
+             WHERE datname = current_database() AND datconnlimit >= 0
+               AND rolname = session_user AND NOT rolsuper
+         )
+         SELECT split_part(current_setting('server_version'), ' ', 1) AS version,
+                current_setting('server_version_num')::bigint AS version_number,
+                limited_by, most AS max_connections, open AS connections,
+                current_setting('server_encoding') AS encoding,
+                lower(U&'\\041F') = U&'\\043F' AS folds_case,
                 EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm') AS has_trigrams,
                 (SELECT coalesce(string_agg(DISTINCT b.pid::text, ', '), '')
                  FROM pg_stat_activity a, unnest(pg_blocking_pids(a.pid)) b (pid)
                  WHERE a.datname = current_database() AND a.application_name = 'ticketwire'
-                   AND a.wait_event_type = 'Lock') AS blocking",
+                   AND a.wait_event_type = 'Lock') AS blocking
+         FROM limits ORDER BY most - open LIMIT 1",
     )
     .get_result(db)
     .await?)

@@ -175,6 +175,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const SESSION_OPTIONS: &str = "-c statement_timeout=30s -c lock_timeout=10s \
     -c idle_in_transaction_session_timeout=60s -c TimeZone=UTC \
     -c tcp_keepalives_idle=60 -c tcp_keepalives_interval=15 -c tcp_keepalives_count=4 \
+    -c client_min_messages=warning \
     -c pg_trgm.word_similarity_threshold=0.45 -c random_page_cost=1.1 \
     -c ticketwire.index_later=on -c ticketwire.queue_entries=on";
 
@@ -214,6 +215,9 @@ impl Database {
     /// includes a password.
     pub fn check_url(url: &str) -> Result<(), &'static str> {
         let config = url.parse::<Config>().map_err(|_| URL_FORMAT)?;
+        if url != url.trim() {
+            return Err("must not begin or end with spaces or line breaks");
+        }
         let names_host = !config.get_hosts().is_empty() || !config.get_hostaddrs().is_empty();
         if names_host { Ok(()) } else { Err(URL_FORMAT) }
     }
@@ -375,14 +379,6 @@ impl Database {
     pub async fn ping(&self) -> Result<(), DbError> {
         self.read().await?.batch_execute("SELECT 1").await?;
         Ok(())
-    }
-
-    /// Checks that the database responds, over a connection outside the pool.
-    ///
-    /// # Errors
-    /// The database cannot be reached or failed.
-    pub async fn ping_apart(&self) -> Result<(), DbError> {
-        Ok(self.connect_apart().await?.batch_execute("SELECT 1").await?)
     }
 
     /// Opens a connection outside the pool.

@@ -138,8 +138,8 @@ impl Sequencer {
     }
 }
 
-/// A statement that places events. If it fails, or whoever needed it is gone before its answer, they may
-/// be placed all the same, and nobody else tells this node.
+/// A statement that places events. If it fails, or its caller is gone before the answer, they may be placed
+/// all the same, and nobody else tells this node.
 struct InDoubt<'h>(&'h FeedHints);
 
 impl Drop for InDoubt<'_> {

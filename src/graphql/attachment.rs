@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use async_graphql::{
-    Context, Description, ID, InputValueError, InputValueResult, Object, Scalar, ScalarType,
-    SimpleObject, Value,
+    Context, Description, ID, InputValueError, InputValueResult, Object, Scalar, ScalarType, Value,
 };
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -75,16 +74,26 @@ impl Attachment {
 }
 
 /// The limits on files, as the operator has configured them.
-#[derive(SimpleObject)]
-#[graphql(crate = "crate::graphql::executor")]
-pub struct FileLimits {
+#[derive(Description)]
+pub struct FileLimits(attachment::Limits);
+
+#[Object(use_type_description, crate = "crate::graphql::executor")]
+impl FileLimits {
     /// The largest size of a file, in bytes. A `Float`, because it can exceed the range of `Int`.
-    max_file_bytes: f64,
+    async fn max_file_bytes(&self) -> f64 {
+        self.0.max_file_bytes as f64
+    }
+
     /// The largest number of files in a request, and of a ticket's description or a comment.
-    max_files: i32,
+    async fn max_files(&self) -> i32 {
+        i32::try_from(self.0.max_files).unwrap_or(i32::MAX)
+    }
+
     /// The largest size of all files in a request, in bytes. A `Float`, because it can exceed the range
     /// of `Int`.
-    max_total_bytes: f64,
+    async fn max_total_bytes(&self) -> f64 {
+        self.0.max_total_bytes as f64
+    }
 }
 
 #[derive(Default)]
@@ -95,12 +104,7 @@ impl AttachmentQuery {
     /// The limits on files. Larger ones are refused with `TOO_LARGE`, more of them with `TOO_MANY`: check
     /// before you send. Requires no session.
     async fn file_limits(&self, ctx: &Context<'_>) -> Result<FileLimits, Failure> {
-        let limits = ctx.services()?.file_limits();
-        Ok(FileLimits {
-            max_file_bytes: limits.max_file_bytes as f64,
-            max_files: i32::try_from(limits.max_files).unwrap_or(i32::MAX),
-            max_total_bytes: limits.max_total_bytes as f64,
-        })
+        Ok(FileLimits(ctx.services()?.file_limits()))
     }
 }
 

@@ -9,14 +9,14 @@ pub async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// Answers 200 if the database responds and the server is not stopping, otherwise 503.
+/// Answers 200 if the database responds and accepts changes and the server is not stopping, otherwise
+/// 503.
 pub async fn ready(State(api): State<Api>) -> (StatusCode, &'static str) {
     if api.leaving.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
-    if api.readiness.ask(&api.database).await {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n")
+    match api.readiness.ask(&api.database).await {
+        Ok(()) => (StatusCode::OK, "ok\n"),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{fs, process::Stdio, time::Duration};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use ticketwire::domain::{
     account::Role,
@@ -14,7 +15,7 @@ use crate::{
         Client, TestServer,
         mail::{borrowed, variables},
         postgres::TestDatabase,
-        process::{self, run},
+        process::{self, Process, run},
         server::SEALING_KEYS,
         smtp::Smtp,
         tls::{Authority, HOST},
@@ -95,8 +96,10 @@ async fn doctor_finds_nothing_wrong_with_a_healthy_installation() {
             "database",
             "postgres",
             "extensions",
+            "encoding",
             "connections",
             "migrations",
+            "rights",
             "restore",
             "backup",
             "clock",
@@ -143,6 +146,11 @@ async fn doctor_tells_a_failure_from_a_configuration_that_cannot_be_read_by_its_
     assert_eq!(code(&[("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")]).await, Some(1));
     let unreadable = [("DATABASE_URL", database.url.as_str()), ("TICKETWIRE_NO_SUCH_KEY", "1")];
     assert_eq!(code(&unreadable).await, Some(2));
+    // Also if nobody reads what it says.
+    let mut unread = process::command(&[("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")]);
+    let mut unread = unread.arg("doctor").stderr(Stdio::piped()).spawn().unwrap();
+    drop(unread.stderr.take());
+    assert_eq!(unread.wait_with_output().await.unwrap().status.code(), Some(1));
     // The file of a secret may be there later.
     assert_eq!(code(&[("DATABASE_URL_FILE", "/nowhere")]).await, Some(1));
     let help = process::command(&[]).args(["doctor", "--no-such-flag"]).output().await.unwrap();
@@ -279,6 +287,88 @@ async fn doctor_names_a_missing_extension() {
     database.connect().await.batch_execute("DROP EXTENSION pg_trgm CASCADE").await.unwrap();
     let report = Report::of(&database, &[]).await;
     report.assert_failed("extensions", "pg_trgm is missing", "CREATE EXTENSION pg_trgm");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_readiness_and_the_start_name_a_read_only_database() {
+    let server = start_with_metrics(&[]).await;
+    let database = server.database.connect().await;
+    let name = database.query_one("SELECT current_database()::text", &[]).await.unwrap();
+    let name = name.get::<_, &str>(0);
+    let read_only = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
+    database.batch_execute(&read_only).await.unwrap();
+    let report = Report::of(&server.database, &[]).await;
+    report.assert_failed("database", "the database is read-only", "the primary");
+    assert_eq!(server.admin("/readyz").await, (503, "the database is read-only\n".to_owned()));
+    let variables = [("DATABASE_URL", server.database.url.as_str())];
+    for arguments in [&["migrate"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+        let refused = run(arguments, &variables, "").await;
+        assert!(!refused.success && refused.stderr.contains("is read-only"), "{}", refused.stderr);
+    }
+    let writable = format!("ALTER DATABASE {name} RESET ALL");
+    database.batch_execute(&writable).await.unwrap();
+    assert_eq!(server.admin("/readyz").await.0, 200);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_and_the_start_name_the_rights_that_a_role_lacks() {
+    let database = TestDatabase::new().await;
+    let role = format!("role_{}", database.name());
+    let client = database.connect().await;
+    let grant = |rights: &str| format!("GRANT {rights} IN SCHEMA public TO {role}");
+    let create = format!("CREATE ROLE {role}; GRANT USAGE ON SCHEMA public TO {role}");
+    client.batch_execute(&create).await.unwrap();
+    client.batch_execute(&grant("SELECT ON ALL TABLES")).await.unwrap();
+    let separator = if database.url.contains('?') { '&' } else { '?' };
+    let url = format!("{}{separator}options=-c%20role%3D{role}", database.url);
+    let variables = [("DATABASE_URL", url.as_str())];
+    let report = Report::of(&database, &variables).await;
+    report.assert_failed("rights", "lacks rights on ", "GRANT SELECT, INSERT, UPDATE, DELETE");
+    let refused = run(&["serve", "--listen", "127.0.0.1:0"], &variables, "").await;
+    assert!(!refused.success && refused.stderr.contains("lacks rights on"), "{}", refused.stderr);
+    client.batch_execute(&grant("SELECT, INSERT, UPDATE, DELETE ON ALL TABLES")).await.unwrap();
+    let report = Report::of(&database, &variables).await;
+    report.assert_failed("rights", "ticket_numbers", "ON ALL SEQUENCES");
+    client.batch_execute(&grant("USAGE, SELECT, UPDATE ON ALL SEQUENCES")).await.unwrap();
+    let report = Report::of(&database, &variables).await;
+    assert_eq!(report.check("rights")["status"], "ok", "{}", report.document);
+    let started = Process::serve(&variables).await;
+    assert!(started.terminate(Signal::TERM).await);
+    client.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_warns_of_a_limit_of_connections_that_a_node_exceeds_and_of_a_wrong_encoding() {
+    let database = TestDatabase::new().await;
+    let name = database.name();
+    let client = database.connect().await;
+    let create = format!(
+        "CREATE ROLE limited_{name} LOGIN CONNECTION LIMIT 5;
+         GRANT USAGE ON SCHEMA public TO limited_{name};
+         GRANT SELECT ON ALL TABLES IN SCHEMA public TO limited_{name}"
+    );
+    client.batch_execute(&create).await.unwrap();
+    let owner = client.query_one("SELECT session_user::text", &[]).await.unwrap();
+    let owner = owner.get::<_, &str>(0);
+    let url = database.url.replacen(owner, &format!("limited_{name}"), 1);
+    let report = Report::of(&database, &[("DATABASE_URL", &url)]).await;
+    let connections = report.check("connections");
+    assert_eq!(connections["status"], "warning", "{connections}");
+    let detail = connections["detail"].as_str().unwrap();
+    assert!(detail.contains("of 5 are open by the limit of the role, but a node"), "{detail}");
+    assert!(connections["fix"].as_str().unwrap().contains("ALTER ROLE"), "{connections}");
+    let drop = format!("DROP OWNED BY limited_{name}; DROP ROLE limited_{name}");
+    client.batch_execute(&drop).await.unwrap();
+
+    let create = format!("CREATE DATABASE {name}_c TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'");
+    client.batch_execute(&create).await.unwrap();
+    let url = database.url.replacen(name, &format!("{name}_c"), 1);
+    let report = Report::of(&database, &[("DATABASE_URL", &url)]).await;
+    let encoding = report.check("encoding");
+    assert_eq!(encoding["status"], "warning", "{encoding}");
+    assert!(encoding["detail"].as_str().unwrap().contains("Cyrillic"), "{encoding}");
+    client.batch_execute(&format!("DROP DATABASE {name}_c WITH (FORCE)")).await.unwrap();
 }
 
 /// The other version is only its row: the binary of another version is not at hand.

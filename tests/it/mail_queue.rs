@@ -242,6 +242,8 @@ async fn the_operator_lists_failed_mails_and_queues_them_again() {
     while run(&sent, &variables, "").await.stdout.lines().count() < 2 {}
     let none = run(&["mail", "retry", "--all"], &variables, "").await;
     assert_eq!(none.stdout, "Mails that were queued again: 0.\n");
+    let sent = run(&["mail", "retry", "--all", "--state", "sent"], &variables, "").await;
+    assert!(!sent.success && sent.stderr.contains("choose refused, given_up"), "{}", sent.stderr);
     let sent_already = run(&["mail", "retry", id], &variables, "").await;
     assert!(!sent_already.success && sent_already.stderr.contains("never sent twice"));
 

@@ -59,9 +59,12 @@ async fn a_setting_that_a_part_of_the_server_refuses_changes_nothing_and_is_exit
         ("TICKETWIRE_MAIL_FROM", "nobody", "`mail.from`"),
         ("TICKETWIRE_MAIL_STAFF_ADDRESSES", "sales", "`mail.staff_addresses`"),
         ("TICKETWIRE_LOG_FILTER", "a=b=c", "`log.filter`"),
+        ("TICKETWIRE_LOG_FILTER", "inof", "`log.filter` has `inof`"),
+        ("TICKETWIRE_STORAGE_FOLDER", "", "`storage.folder`"),
         ("TICKETWIRE_TRACING_OTLP_ENDPOINT", "http://", "`tracing.otlp_endpoint`"),
         ("DATABASE_URL", "mysql://localhost/desk", "`database.url`"),
         ("DATABASE_URL", "", "`database.url`"),
+        ("DATABASE_URL", "postgres://localhost/desk\n", "`database.url` must not begin or end"),
         ("TICKETWIRE_MAIL_TEMPLATES_DIR", templates, "`mail.templates_dir`"),
     ] {
         let key = "k".repeat(32);

@@ -11,7 +11,7 @@ use crate::{
     cli::{mail::state_name, output::CliResult},
     config::Config,
     db::{
-        Database, DbError, consumer, delivery, feed, installation,
+        Database, DbError, access, consumer, delivery, feed, installation,
         migrations::{self, Comparison},
         monitor::{self, Backlog, DatabaseState},
         node, restore, set_aside,
@@ -34,6 +34,8 @@ pub(super) const LATE: (Duration, &str) = (
     LIMIT,
     "find what blocks the database: `SELECT pid, wait_event_type, query FROM pg_stat_activity`",
 );
+/// The connections of a node beside its pools: LISTEN, metrics and `/readyz`.
+const CONNECTIONS_APART: usize = 3;
 /// The share of the server's connections, in percent, that may be open.
 const MAX_USED: i64 = 90;
 
@@ -50,10 +52,10 @@ pub(super) async fn check(
         Ok(Err(error)) => return refuse(unreachable(config, error), report),
         Err(_) => return refuse(unreachable(config, "it does not answer"), report),
     };
-    report.add("database", Ok("connected".into()))?;
+    report.run("database", LATE, check_writable(&pool)).await?;
     let schema = time::timeout(LIMIT, migrations::compare(&pool)).await;
     let is_empty = matches!(&schema, Ok(Ok(schema)) if schema.is_empty);
-    check_server(&pool, is_empty, report).await?;
+    check_server(config, &pool, is_empty, report).await?;
     let schema = schema.unwrap_or_else(|_| Err(DbError::Unavailable("no answer".into())));
     report.add("migrations", schema.map_err(cannot_tell).and_then(|it| check_migrations(&it)))?;
     if !is_empty {
@@ -69,6 +71,7 @@ fn refuse(problem: Problem, report: &mut Report) -> CliResult<bool> {
 
 /// Checks what a database with a schema contains.
 async fn check_content(config: &Config, pool: &Database, report: &mut Report) -> CliResult {
+    report.run("rights", LATE, check_rights(pool)).await?;
     report.run("restore", LATE, check_restore(pool)).await?;
     report.run("backup", LATE, check_backup(pool)).await?;
     report.run("clock", LATE, check_clock(pool)).await?;
@@ -90,7 +93,8 @@ pub(super) fn unreachable(config: &Config, error: impl std::fmt::Display) -> Pro
         );
         return Problem::new(error, fix);
     }
-    Problem::new(error, "start Postgres, or correct `database.url` (DATABASE_URL)")
+    let fix = "start Postgres, mend what it answers, or correct `database.url` (DATABASE_URL)";
+    Problem::new(error, fix)
 }
 
 /// Returns the problem of a check that the database cannot answer.
@@ -107,7 +111,36 @@ async fn connect(config: &Config, database: &ServerDatabase) -> Result<Database,
     Ok(pool)
 }
 
-async fn check_server(database: &Database, is_empty: bool, report: &mut Report) -> CliResult {
+async fn check_writable(database: &Database) -> Check {
+    if !access::is_read_only(database).await.map_err(cannot_tell)? {
+        return Ok("connected".into());
+    }
+    Err(Problem::new(
+        "the database is read-only, so all changes fail: it is a standby, or was made read-only",
+        "name the primary in `database.url` (DATABASE_URL), or make room on its disk and have it accept \
+         changes: `SHOW default_transaction_read_only`",
+    ))
+}
+
+async fn check_rights(database: &Database) -> Check {
+    let lacking = async { access::without_rights(&mut *database.read().await?).await };
+    let lacking = lacking.await.map_err(cannot_tell)?;
+    if lacking.is_empty() {
+        return Ok("the role may read and change everything".into());
+    }
+    Err(Problem::new(
+        format!("the role of `database.url` lacks rights on {}", lacking.join(", ")),
+        "as the owner: `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO` and `GRANT \
+         USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO` the role",
+    ))
+}
+
+async fn check_server(
+    config: &Config,
+    database: &Database,
+    is_empty: bool,
+    report: &mut Report,
+) -> CliResult {
     let state = async { monitor::database_state(&mut *database.read().await?).await };
     let state = match time::timeout(LIMIT, state).await {
         Ok(Ok(state)) => state,
@@ -119,7 +152,24 @@ async fn check_server(database: &Database, is_empty: bool, report: &mut Report) 
     if !is_empty {
         report.add("extensions", check_extensions(&state))?;
     }
-    report.add("connections", check_connections(&state))
+    report.add("encoding", check_encoding(&state))?;
+    report.add("connections", check_connections(config, &state))
+}
+
+fn check_encoding(state: &DatabaseState) -> Check {
+    let DatabaseState { encoding, folds_case, .. } = state;
+    if encoding == "UTF8" && *folds_case {
+        return Ok(encoding.clone());
+    }
+    let problem = if encoding == "UTF8" {
+        "the locale of the database ignores Cyrillic: the search finds words only as they are written"
+            .to_owned()
+    } else {
+        format!("the encoding of the database is {encoding}: not all texts can be stored")
+    };
+    let fix = "create a database with `createdb --template=template0 --encoding=UTF8 --locale=C.UTF-8` \
+        and restore a backup into it: neither can be changed later";
+    Err(Problem::new(problem, fix).warning())
 }
 
 fn check_version(state: &DatabaseState) -> Check {
@@ -143,16 +193,29 @@ fn check_extensions(state: &DatabaseState) -> Check {
     ))
 }
 
-fn check_connections(state: &DatabaseState) -> Check {
-    let DatabaseState { connections, max_connections, .. } = state;
-    let used = format!("{connections} of {max_connections} are open");
-    if connections * 100 <= max_connections * MAX_USED {
+fn check_connections(config: &Config, state: &DatabaseState) -> Check {
+    let DatabaseState { connections, max_connections, limited_by, .. } = state;
+    let used = format!("{connections} of {max_connections} are open by the limit of {limited_by}");
+    let own =
+        config.database.pool_size + config.database.background_connections + CONNECTIONS_APART;
+    let is_small = i64::try_from(own).unwrap_or(i64::MAX) > *max_connections;
+    let is_used = connections * 100 > max_connections * MAX_USED;
+    if !is_used && !is_small {
         return Ok(used);
     }
-    Err(Problem::new(
-        format!("{used}: Postgres is about to refuse connections"),
-        "raise `max_connections` of Postgres, or lower `database.pool_size` on the nodes",
-    ))
+    let problem = if is_used {
+        format!("{used}: Postgres is about to refuse connections")
+    } else {
+        format!("{used}, but a node alone opens up to {own}")
+    };
+    let raise = match limited_by.as_str() {
+        "the role" => "raise it with `ALTER ROLE … CONNECTION LIMIT`",
+        "the database" => "raise it with `ALTER DATABASE … CONNECTION LIMIT`",
+        _ => "raise `max_connections` of Postgres",
+    };
+    let fix = format!("{raise}, or lower `database.pool_size` on the nodes");
+    let problem = Problem::new(problem, fix);
+    Err(if is_used { problem } else { problem.warning() })
 }
 
 fn check_migrations(schema: &Comparison) -> Check {

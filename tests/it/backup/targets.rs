@@ -39,6 +39,9 @@ async fn a_foreign_folder_and_a_backup_of_a_newer_version_are_refused() {
     for target in [&foreign, &backup] {
         let taken = back_up(&server.database.url, target).await;
         refused(&taken, &["already exists and is not empty"]);
+        // Nobody means a folder by this name.
+        let packed = back_up(&server.database.url, &format!("{}.tar.gz", place.path("new"))).await;
+        refused(&packed, &["one file whose name ends in .tar"]);
     }
     assert_eq!(fs::read_dir(&foreign).unwrap().count(), 1);
     rewrite(&backup, |manifest| {

@@ -127,6 +127,11 @@ impl TestDatabase {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
+    /// Returns its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Opens a connection for the test itself.
     pub async fn connect(&self) -> tokio_postgres::Client {
         connect(&self.url).await
