@@ -339,6 +339,51 @@ async function keepsTheFocusAtWhatIsChanged(browser, { anna }) {
   await page.context().close();
 }
 
+/** Clicks twice, the second time on what is there after `between`. */
+async function clickTwice(page, locator, between) {
+  await locator.scrollIntoViewIfNeeded();
+  const { x, y, width, height } = await locator.boundingBox();
+  await page.mouse.move(x + width / 2, y + height / 2);
+  for (const clickCount of [1, 2]) {
+    await page.mouse.down({ clickCount });
+    await page.mouse.up({ clickCount });
+    if (clickCount === 1) await between();
+  }
+}
+
+async function actsOnceOnADoubleClick(browser, { anna }) {
+  const { page } = await openTicket(browser, anna, "Clicked twice");
+  const button = (name) => page.getByRole("button", { name, exact: true });
+  const names = ["one.txt", "two.txt"];
+  await page.locator("input[type=file]").setInputFiles(names.map((name) => ({ name, mimeType: "text/plain", buffer: Buffer.from(name) })));
+  for (const name of names) await button(`Remove ${name}`).waitFor();
+  await clickTwice(page, button("Remove one.txt"), () => button("Remove one.txt").waitFor({ state: "detached" }));
+  await button("Remove two.txt").waitFor();
+  // One button that says something else is another one too.
+  await clickTwice(page, button("Stop mail about this ticket"), () => button("Send me mail about this ticket").waitFor());
+  let changes = 0;
+  page.on("request", (request) => mentions(request, "mutation UpdateTicket") && (changes += 1));
+  await clickTwice(page, button("Mark as resolved"), () => button("Reopen").waitFor());
+  await button("Send me mail about this ticket").waitFor();
+  assert.equal(changes, 1);
+
+  // Who clicks twice on what stays the same means it.
+  await field(page).fill("word");
+  await field(page).dblclick({ position: { x: 20, y: 20 } });
+  await page.keyboard.press("Delete");
+  assert.equal(await field(page).inputValue(), "", "a double click selects a word");
+  await page.goto(`${origin}account`);
+  const mail = page.getByLabel("Changes of the status");
+  const isOn = await mail.isChecked();
+  await page.getByText("Changes of the status").click();
+  await page.getByText("Saved").waitFor();
+  assert.equal(await mail.isChecked(), !isOn);
+  await page.getByText("Changes of the status").dblclick();
+  assert.equal(await mail.isChecked(), !isOn, "it is changed twice");
+  await page.getByText("Changes of the status").click();
+  await page.context().close();
+}
+
 async function leavesATextToTheField(browser, { anna }) {
   const { page } = await openTicket(browser, anna, "A table");
   /** Offers a text to the field, with a picture of it or without. Returns whether the field may take the text. */
@@ -510,7 +555,7 @@ main("portal-drafts", async (browser) => {
   const only = process.env.ONLY;
   for (const check of [keepsThePageWhileNothingIsStored, waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
     leavesNothingToTheNextPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
-    sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, keepsTheFocusAtWhatIsChanged,
+    sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, keepsTheFocusAtWhatIsChanged, actsOnceOnADoubleClick,
     leavesATextToTheField,
     showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, offersASecondFactorToEachPerson,
     cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {
