@@ -181,6 +181,26 @@ async function isOneDraftInTwoTabs(browser, { anna }) {
   await page.context().close();
 }
 
+async function endsAnEditInAllTabs(browser, { anna }) {
+  const { ticket, page } = await openTicket(browser, anna, "Edited in two tabs");
+  const { comment } = await anna.comment(ticket, "As it was");
+  const second = await page.context().newPage();
+  await second.goto(page.url());
+  const editor = (tab) => tab.getByLabel("Your comment");
+  for (const tab of [page, second]) await tab.getByRole("button", { name: "Edit", exact: true }).click();
+  await editor(page).fill("As it is");
+  await until(async () => (await editor(second).inputValue()) === "As it is");
+  await page.getByRole("button", { name: "Save" }).click();
+  for (const tab of [page, second]) await editor(tab).waitFor({ state: "detached" });
+  await second.getByText("As it is").first().waitFor();
+
+  // An editor in which nothing is written shows what another device has saved.
+  await second.getByRole("button", { name: "Edit", exact: true }).click();
+  await anna.mutate("editComment", { commentId: comment.id, body: "As it is elsewhere" });
+  await until(async () => (await editor(second).inputValue()) === "As it is elsewhere", "it is the current text");
+  await page.context().close();
+}
+
 async function looksForOldMessages(browser, { anna }) {
   const { ticket, page } = await openTicket(browser, anna, "Yesterday");
   await loseAnswer(page, "AddComment");
@@ -554,7 +574,7 @@ main("portal-drafts", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const only = process.env.ONLY;
   for (const check of [keepsThePageWhileNothingIsStored, waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
-    leavesNothingToTheNextPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
+    leavesNothingToTheNextPerson, isOneDraftInTwoTabs, endsAnEditInAllTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
     sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, keepsTheFocusAtWhatIsChanged, actsOnceOnADoubleClick,
     leavesATextToTheField,
     showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, offersASecondFactorToEachPerson,

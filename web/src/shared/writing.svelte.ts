@@ -34,16 +34,16 @@ export class Writing {
   /** `initial` is the text before the first change: what is equal to it is not stored. */
   constructor(
     readonly name: string,
-    readonly initial: Partial<Draft> = {},
+    readonly initial: Readonly<Partial<Draft>> = {},
   ) {
-    this.#load();
+    this.load();
   }
 
   /** Begins to follow changes from elsewhere: from other tabs, and of files that arrive. Returns a function that stops. */
   start(): () => void {
     const follow = (event: Event): void => {
       if (event instanceof StorageEvent && event.key !== this.name && event.key !== null) return;
-      this.#load();
+      this.load();
     };
     // A page that was frozen or left may have missed changes.
     const events = [[window, "storage"], [window, "pageshow"], [window, "focus"], [document, "resume"]] as const;
@@ -85,7 +85,8 @@ export class Writing {
     release();
   }
 
-  #load(): void {
+  /** Takes over what is stored. */
+  load(): void {
     if (!this.isStored) return;
     const stored = loadDraft(this.name);
     // An empty draft keeps its key: it may be the one of a message whose text was deleted.
