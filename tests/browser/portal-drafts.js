@@ -201,6 +201,42 @@ async function endsAnEditInAllTabs(browser, { anna }) {
   await page.context().close();
 }
 
+async function keepsAnEditOfAnErasedCommentReadable(browser, { anna, ilya }) {
+  const { ticket, page } = await openTicket(browser, anna, "Erased while it is edited");
+  const editor = page.getByLabel("Your comment");
+  const edit = async (text, written) => {
+    const { comment } = await anna.comment(ticket, text);
+    await page.locator("article", { hasText: text }).getByRole("button", { name: "Edit", exact: true }).click();
+    if (written) await editor.fill(written);
+    return () => ilya.mutate("redactComment", { commentId: comment.id });
+  };
+  const drafts = () => page.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith("ticketwire:draft:")));
+
+  await (await edit("A secret", "A long correction"))();
+  await page.getByText("This comment was removed while you edited it.").waitFor();
+  assert.equal(await editor.inputValue(), "A long correction");
+  assert.ok(!(await editor.isEditable()));
+  await page.getByRole("button", { name: "Discard" }).click();
+  await page.locator("article", { hasText: "This text was removed." }).waitFor();
+  assert.deepEqual(await drafts(), []);
+
+  // The text that was erased is not shown by an editor in which nothing else stands.
+  await (await edit("A password"))();
+  await editor.waitFor({ state: "detached" });
+  assert.equal(await page.getByText("A password").count(), 0);
+
+  // One that was begun on an earlier visit is not kept for ever.
+  const erase = await edit("Another secret", "Another correction");
+  assert.equal((await drafts()).length, 1);
+  await page.getByRole("link", { name: "My tickets" }).click();
+  await page.getByRole("heading", { name: "My tickets" }).waitFor();
+  await erase();
+  await page.goBack();
+  await field(page).waitFor();
+  assert.deepEqual(await drafts(), []);
+  await page.context().close();
+}
+
 async function looksForOldMessages(browser, { anna }) {
   const { ticket, page } = await openTicket(browser, anna, "Yesterday");
   await loseAnswer(page, "AddComment");
@@ -574,7 +610,7 @@ main("portal-drafts", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const only = process.env.ONLY;
   for (const check of [keepsThePageWhileNothingIsStored, waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
-    leavesNothingToTheNextPerson, isOneDraftInTwoTabs, endsAnEditInAllTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
+    leavesNothingToTheNextPerson, isOneDraftInTwoTabs, endsAnEditInAllTabs, keepsAnEditOfAnErasedCommentReadable, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
     sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, keepsTheFocusAtWhatIsChanged, actsOnceOnADoubleClick,
     leavesATextToTheField,
     showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, offersASecondFactorToEachPerson,

@@ -195,6 +195,7 @@ const en = {
   "ticket.edit": "Edit",
   "ticket.editLabel": "Your comment",
   "ticket.saveEdit": "Save",
+  "ticket.editErased": "This comment was removed while you edited it. What you wrote can't be saved; copy it if you need it.",
   "invitation.title": "You are invited to ticket {number}",
   "invitation.help": "{name} would like to share this ticket with you. The invitation expires {time}.",
   "invitation.accept": "Accept",

@@ -195,6 +195,7 @@ const ru: Catalogue = {
   "ticket.edit": "Изменить",
   "ticket.editLabel": "Ваш комментарий",
   "ticket.saveEdit": "Сохранить",
+  "ticket.editErased": "Этот комментарий удалили, пока вы его редактировали. Ваш текст нельзя сохранить; скопируйте его, если он нужен.",
   "invitation.title": "Вас пригласили в заявку {number}",
   "invitation.help": "{name} хочет показать вам эту заявку. Приглашение действует до {time}.",
   "invitation.accept": "Принять",
