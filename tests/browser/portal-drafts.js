@@ -537,17 +537,64 @@ async function saysThatARequestWasOpened(browser, { anna }) {
 async function followsUpATicketOfARetiredCategory(browser, { anna, marta, ilya }) {
   const { category } = await ilya.mutate("createCategory", { nameEn: "Fax", nameRu: "Факс", slug: "fax" }, "category { id }");
   const { ticket } = await anna.mutate("createTicket", { categoryId: category.id, summary: "No fax", description: "At all." }, "ticket { id number }");
-  await marta.mutate("updateTicket", { ticketId: ticket.id, status: "CLOSED" });
   await ilya.mutate("retireCategory", { id: category.id });
   const page = await visit(browser, { path: `tickets/${ticket.number}` });
-  await page.getByRole("link", { name: "Open a follow-up" }).click();
+  await field(page).fill("The new one neither.");
+  await marta.mutate("updateTicket", { ticketId: ticket.id, status: "CLOSED" });
+  await page.getByRole("link", { name: "Open a follow-up", exact: true }).click();
   await page.getByText("This category does not exist").waitFor();
   await page.getByRole("link", { name: "Technical support" }).click();
   await page.getByText(`This request continues ${ticket.number}.`).waitFor();
   await page.getByLabel("Summary").fill("Still no fax");
-  await page.getByLabel("Description").fill("The new one neither.");
+  assert.equal(await page.getByLabel("Description").inputValue(), "The new one neither.");
   await page.getByRole("button", { name: "Send the request" }).click();
   await page.getByRole("heading", { name: "Still no fax" }).waitFor();
+  await page.context().close();
+}
+
+async function takesTheTextAlongFromAClosedTicket(browser, { anna, marta, ilya }) {
+  const { ticket, page } = await openTicket(browser, anna, "Closed while it is answered");
+  await page.locator("input[type=file]").setInputFiles([{ name: "log.txt", mimeType: "text/plain", buffer: Buffer.from("log") }]);
+  await page.getByRole("button", { name: "Remove log.txt" }).waitFor();
+  await field(page).fill("Written too late");
+  // A comment that is on its way is rejected.
+  await page.context().setOffline(true);
+  await post(page).click();
+  await letter(page, "Written too late").getByText("when the connection is back").waitFor();
+  await field(page).fill("Not even sent");
+  await marta.mutate("updateTicket", { ticketId: ticket.id, status: "CLOSED" });
+  await page.context().setOffline(false);
+  await letter(page, "Written too late").getByText("Open a follow-up instead.").waitFor();
+  await page.getByRole("link", { name: "Open a follow-up with my text" }).click();
+  const description = page.getByLabel("Description");
+  await description.waitFor();
+  assert.equal(page.url(), `${origin}new/technical-support?follows=${ticket.number}`);
+  assert.equal(await description.inputValue(), "Written too late\n\nNot even sent");
+  await page.getByRole("button", { name: "Remove log.txt" }).waitFor();
+
+  // What is there already stays, whichever link leads there, and nothing is left behind.
+  await page.goBack();
+  await field(page).waitFor({ state: "detached" });
+  await page.getByRole("link", { name: "Open a follow-up", exact: true }).click();
+  await description.waitFor();
+  assert.equal(await description.inputValue(), "Written too late\n\nNot even sent");
+  await page.getByLabel("Summary").fill("It goes on");
+  await page.getByRole("button", { name: "Send the request" }).click();
+  await page.getByRole("heading", { name: "It goes on" }).waitFor();
+  await page.getByRole("link", { name: "log.txt" }).waitFor();
+
+  // A merged ticket leads to the other one, where something is written too.
+  const into = await anna.openTicket("Goes on here");
+  const merged = await anna.openTicket("Asked twice");
+  await page.goto(`${origin}tickets/${into.number}`);
+  await field(page).fill("Begun here");
+  await page.goto(`${origin}tickets/${merged.number}`);
+  await field(page).fill("Begun there");
+  await ilya.mutate("mergeTicket", { ticketId: merged.id, intoId: into.id });
+  await page.getByRole("link", { name: `Take my text along to ${into.number}` }).waitFor();
+  await page.getByRole("link", { name: "Go there" }).click();
+  await page.getByRole("heading", { name: "Goes on here" }).waitFor();
+  assert.equal(await field(page).inputValue(), "Begun here\n\nBegun there");
   await page.context().close();
 }
 
@@ -613,7 +660,7 @@ main("portal-drafts", async (browser) => {
     leavesNothingToTheNextPerson, isOneDraftInTwoTabs, endsAnEditInAllTabs, keepsAnEditOfAnErasedCommentReadable, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
     sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, keepsTheFocusAtWhatIsChanged, actsOnceOnADoubleClick,
     leavesATextToTheField,
-    showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, offersASecondFactorToEachPerson,
+    showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, takesTheTextAlongFromAClosedTicket, offersASecondFactorToEachPerson,
     cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {
     if (only && check.name !== only) continue;
     console.log(check.name);

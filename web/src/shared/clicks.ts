@@ -23,7 +23,7 @@ function keepOrDrop(event: MouseEvent): void {
   event.stopPropagation();
 }
 
-/** Returns the control that a click is for. A label stands for its field, which the browser clicks too. */
+/** Returns the control that a click is for. A label is clicked together with its field. */
 function controlOf(target: EventTarget | null): Element | null {
   const control = target instanceof Element ? target.closest(CONTROLS) : null;
   return control instanceof HTMLLabelElement ? (control.control ?? control) : control;

@@ -70,6 +70,18 @@ export class Writing {
     this.change({ summary, body: later ? `${body}\n\n${later}` : body, files: [...files, ...this.draft.files], key, ...changes });
   }
 
+  /** Adds the draft to the one with another name. Returns whether that is stored. */
+  copyTo(name: string): boolean {
+    const { summary, body, files } = $state.snapshot(this.draft);
+    const other = new Writing(name);
+    other.change({
+      summary: other.draft.summary || summary,
+      body: [other.draft.body, body].filter(Boolean).join("\n\n"),
+      files: [...other.draft.files, ...files],
+    });
+    return other.isStored;
+  }
+
   /** Empties the draft. The next one has another key. */
   clear(): void {
     this.draft = { ...emptyDraft(), ...this.initial };
