@@ -395,6 +395,53 @@ async function keepsTheFocusAtWhatIsChanged(browser, { anna }) {
   await page.context().close();
 }
 
+async function keepsTheFocusWhereSomethingEnds(browser, { anna, marta }) {
+  const { ticket, page } = await openTicket(browser, anna, "Keeps the focus too");
+  const button = (name) => page.getByRole("button", { name });
+  const heading = (name) => page.getByRole("heading", { name });
+  const hasFocus = (locator) => until(async () => (await locator.count()) === 1 && locator.evaluate((element) => element === document.activeElement), `${locator} has the focus`);
+  const press = async (name) => {
+    await button(name).focus();
+    await page.keyboard.press("Enter");
+  };
+  await anna.mutate("inviteParticipant", { ticketId: ticket.id, email: "somebody@example.com" });
+  await press(/^Withdraw the invitation/);
+  await hasFocus(heading("Participants"));
+  await page.context().setOffline(true);
+  await write(page, "Too late");
+  await marta.mutate("updateTicket", { ticketId: ticket.id, status: "CLOSED" });
+  await page.context().setOffline(false);
+  await letter(page, "Too late").getByText("Open a follow-up instead.").waitFor();
+  await press("Edit");
+  await hasFocus(field(page));
+
+  const other = await visit(browser, { userAgent: "A phone" });
+  await page.goto(`${origin}account`);
+  await press("End the session on A phone");
+  await hasFocus(heading("Sessions and devices"));
+  await other.context().close();
+  await press("Set up an authenticator app");
+  await hasFocus(page.getByLabel("Code of 6 digits"));
+  await press("Cancel");
+  await hasFocus(heading("Second factors"));
+
+  const shared = await anna.openTicket("Shared with somebody who declines");
+  await anna.mutate("inviteParticipant", { ticketId: shared.id, email: OTHER_CUSTOMER });
+  await button("Sign out").click();
+  await button(/^(Keep|Discard) and sign out/).first().click();
+  await button("Forgot your password?").click();
+  await page.getByLabel("E-mail address").fill("nobody@demo.example");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await hasFocus(heading("Reset your password"));
+  await button("Back to sign-in").click();
+  await signIn(page, OTHER_CUSTOMER);
+  await page.locator("section", { hasText: shared.number }).getByRole("button", { name: "Decline" }).focus();
+  await page.keyboard.press("Enter");
+  await hasFocus(heading("How can we help?"));
+  await page.context().close();
+}
+
 /** Clicks twice, the second time on what is there after `between`. */
 async function clickTwice(page, locator, between) {
   await locator.scrollIntoViewIfNeeded();
@@ -658,7 +705,7 @@ main("portal-drafts", async (browser) => {
   const only = process.env.ONLY;
   for (const check of [keepsThePageWhileNothingIsStored, waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
     leavesNothingToTheNextPerson, isOneDraftInTwoTabs, endsAnEditInAllTabs, keepsAnEditOfAnErasedCommentReadable, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
-    sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, keepsTheFocusAtWhatIsChanged, actsOnceOnADoubleClick,
+    sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, keepsTheFocusAtWhatIsChanged, keepsTheFocusWhereSomethingEnds, actsOnceOnADoubleClick,
     leavesATextToTheField,
     showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, takesTheTextAlongFromAClosedTicket, offersASecondFactorToEachPerson,
     cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {
