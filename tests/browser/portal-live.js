@@ -292,6 +292,19 @@ async function followsAgainAfterAFailure(browser, { anna, marta }) {
   await page.context().close();
 }
 
+async function forgetsAnOutageThatIsOver(browser, { anna }) {
+  const ticket = await anna.openTicket("Resolved without a line");
+  const page = await visit(browser, { path: `tickets/${ticket.number}` });
+  await field(page).waitFor();
+  await page.context().setOffline(true);
+  await page.getByRole("button", { name: "Mark as resolved" }).click();
+  const failure = page.getByRole("alert").getByText("The server can't be reached.");
+  await failure.waitFor();
+  await page.context().setOffline(false);
+  await failure.waitFor({ state: "detached" });
+  await page.context().close();
+}
+
 async function leavesUnreadWhatWasNotShown(browser, { anna, marta }) {
   const ticket = await anna.openTicket("Left at once");
   await marta.comment(ticket, "An answer");
@@ -411,7 +424,7 @@ main("portal-live", async (browser) => {
   const only = process.env.ONLY;
   for (const check of [resumesAfterARestart, reconnectsAfterSleep, missesNoLineBetweenTwoSessions, saysThatATicketIsLost, movesListAndBell,
     returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
-    followsAgainAfterAFailure, saysThatAPageHasFailed, leavesUnreadWhatWasNotShown, showsAsReadWhatWasReadElsewhere,
+    followsAgainAfterAFailure, forgetsAnOutageThatIsOver, saysThatAPageHasFailed, leavesUnreadWhatWasNotShown, showsAsReadWhatWasReadElsewhere,
     namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh]) {
     if (only && check.name !== only) continue;
     console.log(check.name);
