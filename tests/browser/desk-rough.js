@@ -424,6 +424,34 @@ async function breaksLongWords(browser, { anna, ilya }) {
   await page.context().close();
 }
 
+async function breaksLongNames(browser, { anna, marta, ilya }) {
+  const rename = async (names) => {
+    for (const [person, name] of names) await ilya.mutate("updateAccount", { id: person.id, name });
+  };
+  await rename([[anna, "N".repeat(120)], [marta, "M".repeat(120)]]);
+  const ticket = await anna.openTicket("Of a person with a long name");
+  await marta.mutate("updateTicket", { ticketId: ticket.id, assigneeId: marta.id });
+  for (const person of [anna, marta]) await person.comment(ticket, "A comment");
+  const person = encodeURIComponent(anna.id);
+  const customer = await visit(browser, { email: CUSTOMER, userAgent: "U".repeat(200) });
+  const admin = await work(browser, ADMIN);
+  const pages = [
+    [customer, `tickets/${ticket.number}`, /^N{120}$/], [customer, "account", "Sessions and devices"],
+    [admin, `desk/tickets/${ticket.number}`, /^M{120}$/], [admin, "desk/people", /N{120}/], [admin, `desk/people/${person}`, /N{120}/],
+    [admin, `desk/new?customer=${person}`, /N{120}/], [admin, `desk/search?q=${ticket.number}`, /N{120}/], [admin, "desk?view=open", "Of a person with a long name"],
+  ];
+  for (const width of [320, 1280]) {
+    for (const [page, path, text] of pages) {
+      await page.setViewportSize({ width, height: 900 });
+      await page.goto(origin + path);
+      await page.getByText(text).first().waitFor();
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width, path);
+    }
+  }
+  await rename([[anna, "Anna Petrova"], [marta, "Marta Lindqvist"]]);
+  for (const page of [customer, admin]) await page.context().close();
+}
+
 async function knowsNoMalformedAddress(browser) {
   for (const [open, paths] of [
     [() => work(browser, AGENT, "/search"), ["desk/tickets/%E0%A4%A", "desk/people/%E0"]],
@@ -750,7 +778,7 @@ main("desk-rough", async (browser) => {
     showsAViewOfARetiredCategory, showsNoFiguresOfAnotherPeriod, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
-    showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, findsWhatWasTypedLast, breaksLongWords, knowsNoMalformedAddress, leadsOnFromAnAddressOfNothing,
+    showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, findsWhatWasTypedLast, breaksLongWords, breaksLongNames, knowsNoMalformedAddress, leadsOnFromAnAddressOfNothing,
     keepsTheFocusAtWhatIsChanged, returnsToTheSearchForPeople,
     beginsWithANoteThatWasNotSent, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
     keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, followsAgainAfterAFailure, readsWhatStandsBesideATicketRarely,

@@ -181,6 +181,62 @@ async function isOneDraftInTwoTabs(browser, { anna }) {
   await page.context().close();
 }
 
+async function endsAnEditInAllTabs(browser, { anna }) {
+  const { ticket, page } = await openTicket(browser, anna, "Edited in two tabs");
+  const { comment } = await anna.comment(ticket, "As it was");
+  const second = await page.context().newPage();
+  await second.goto(page.url());
+  const editor = (tab) => tab.getByLabel("Your comment");
+  for (const tab of [page, second]) await tab.getByRole("button", { name: "Edit", exact: true }).click();
+  await editor(page).fill("As it is");
+  await until(async () => (await editor(second).inputValue()) === "As it is");
+  await page.getByRole("button", { name: "Save" }).click();
+  for (const tab of [page, second]) await editor(tab).waitFor({ state: "detached" });
+  await second.getByText("As it is").first().waitFor();
+
+  // An editor in which nothing is written shows what another device has saved.
+  await second.getByRole("button", { name: "Edit", exact: true }).click();
+  await anna.mutate("editComment", { commentId: comment.id, body: "As it is elsewhere" });
+  await until(async () => (await editor(second).inputValue()) === "As it is elsewhere", "it is the current text");
+  await page.context().close();
+}
+
+async function keepsAnEditOfAnErasedCommentReadable(browser, { anna, ilya }) {
+  const { ticket, page } = await openTicket(browser, anna, "Erased while it is edited");
+  const editor = page.getByLabel("Your comment");
+  const edit = async (text, written) => {
+    const { comment } = await anna.comment(ticket, text);
+    await page.locator("article", { hasText: text }).getByRole("button", { name: "Edit", exact: true }).click();
+    if (written) await editor.fill(written);
+    return () => ilya.mutate("redactComment", { commentId: comment.id });
+  };
+  const drafts = () => page.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith("ticketwire:draft:")));
+
+  await (await edit("A secret", "A long correction"))();
+  await page.getByText("This comment was removed while you edited it.").waitFor();
+  assert.equal(await editor.inputValue(), "A long correction");
+  assert.ok(!(await editor.isEditable()));
+  await page.getByRole("button", { name: "Discard" }).click();
+  await page.locator("article", { hasText: "This text was removed." }).waitFor();
+  assert.deepEqual(await drafts(), []);
+
+  // The text that was erased is not shown by an editor in which nothing else stands.
+  await (await edit("A password"))();
+  await editor.waitFor({ state: "detached" });
+  assert.equal(await page.getByText("A password").count(), 0);
+
+  // One that was begun on an earlier visit is not kept for ever.
+  const erase = await edit("Another secret", "Another correction");
+  assert.equal((await drafts()).length, 1);
+  await page.getByRole("link", { name: "My tickets" }).click();
+  await page.getByRole("heading", { name: "My tickets" }).waitFor();
+  await erase();
+  await page.goBack();
+  await field(page).waitFor();
+  assert.deepEqual(await drafts(), []);
+  await page.context().close();
+}
+
 async function looksForOldMessages(browser, { anna }) {
   const { ticket, page } = await openTicket(browser, anna, "Yesterday");
   await loseAnswer(page, "AddComment");
@@ -339,6 +395,98 @@ async function keepsTheFocusAtWhatIsChanged(browser, { anna }) {
   await page.context().close();
 }
 
+async function keepsTheFocusWhereSomethingEnds(browser, { anna, marta }) {
+  const { ticket, page } = await openTicket(browser, anna, "Keeps the focus too");
+  const button = (name) => page.getByRole("button", { name });
+  const heading = (name) => page.getByRole("heading", { name });
+  const hasFocus = (locator) => until(async () => (await locator.count()) === 1 && locator.evaluate((element) => element === document.activeElement), `${locator} has the focus`);
+  const press = async (name) => {
+    await button(name).focus();
+    await page.keyboard.press("Enter");
+  };
+  await anna.mutate("inviteParticipant", { ticketId: ticket.id, email: "somebody@example.com" });
+  await press(/^Withdraw the invitation/);
+  await hasFocus(heading("Participants"));
+  await page.context().setOffline(true);
+  await write(page, "Too late");
+  await marta.mutate("updateTicket", { ticketId: ticket.id, status: "CLOSED" });
+  await page.context().setOffline(false);
+  await letter(page, "Too late").getByText("Open a follow-up instead.").waitFor();
+  await press("Edit");
+  await hasFocus(field(page));
+
+  const other = await visit(browser, { userAgent: "A phone" });
+  await page.goto(`${origin}account`);
+  await press("End the session on A phone");
+  await hasFocus(heading("Sessions and devices"));
+  await other.context().close();
+  await press("Set up an authenticator app");
+  await hasFocus(page.getByLabel("Code of 6 digits"));
+  await press("Cancel");
+  await hasFocus(heading("Second factors"));
+
+  const shared = await anna.openTicket("Shared with somebody who declines");
+  await anna.mutate("inviteParticipant", { ticketId: shared.id, email: OTHER_CUSTOMER });
+  await button("Sign out").click();
+  await button(/^(Keep|Discard) and sign out/).first().click();
+  await button("Forgot your password?").click();
+  await page.getByLabel("E-mail address").fill("nobody@demo.example");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await hasFocus(heading("Reset your password"));
+  await button("Back to sign-in").click();
+  await signIn(page, OTHER_CUSTOMER);
+  await page.locator("section", { hasText: shared.number }).getByRole("button", { name: "Decline" }).focus();
+  await page.keyboard.press("Enter");
+  await hasFocus(heading("How can we help?"));
+  await page.context().close();
+}
+
+/** Clicks twice, the second time on what is there after `between`. */
+async function clickTwice(page, locator, between) {
+  await locator.scrollIntoViewIfNeeded();
+  const { x, y, width, height } = await locator.boundingBox();
+  await page.mouse.move(x + width / 2, y + height / 2);
+  for (const clickCount of [1, 2]) {
+    await page.mouse.down({ clickCount });
+    await page.mouse.up({ clickCount });
+    if (clickCount === 1) await between();
+  }
+}
+
+async function actsOnceOnADoubleClick(browser, { anna }) {
+  const { page } = await openTicket(browser, anna, "Clicked twice");
+  const button = (name) => page.getByRole("button", { name, exact: true });
+  const names = ["one.txt", "two.txt"];
+  await page.locator("input[type=file]").setInputFiles(names.map((name) => ({ name, mimeType: "text/plain", buffer: Buffer.from(name) })));
+  for (const name of names) await button(`Remove ${name}`).waitFor();
+  await clickTwice(page, button("Remove one.txt"), () => button("Remove one.txt").waitFor({ state: "detached" }));
+  await button("Remove two.txt").waitFor();
+  // One button that says something else is another one too.
+  await clickTwice(page, button("Stop mail about this ticket"), () => button("Send me mail about this ticket").waitFor());
+  let changes = 0;
+  page.on("request", (request) => mentions(request, "mutation UpdateTicket") && (changes += 1));
+  await clickTwice(page, button("Mark as resolved"), () => button("Reopen").waitFor());
+  await button("Send me mail about this ticket").waitFor();
+  assert.equal(changes, 1);
+
+  // Who clicks twice on what stays the same means it.
+  await field(page).fill("word");
+  await field(page).dblclick({ position: { x: 20, y: 20 } });
+  await page.keyboard.press("Delete");
+  assert.equal(await field(page).inputValue(), "", "a double click selects a word");
+  await page.goto(`${origin}account`);
+  const mail = page.getByLabel("Changes of the status");
+  const isOn = await mail.isChecked();
+  await page.getByText("Changes of the status").click();
+  await page.getByText("Saved").waitFor();
+  assert.equal(await mail.isChecked(), !isOn);
+  await page.getByText("Changes of the status").dblclick();
+  assert.equal(await mail.isChecked(), !isOn, "it is changed twice");
+  await page.getByText("Changes of the status").click();
+  await page.context().close();
+}
+
 async function leavesATextToTheField(browser, { anna }) {
   const { page } = await openTicket(browser, anna, "A table");
   /** Offers a text to the field, with a picture of it or without. Returns whether the field may take the text. */
@@ -436,17 +584,64 @@ async function saysThatARequestWasOpened(browser, { anna }) {
 async function followsUpATicketOfARetiredCategory(browser, { anna, marta, ilya }) {
   const { category } = await ilya.mutate("createCategory", { nameEn: "Fax", nameRu: "Факс", slug: "fax" }, "category { id }");
   const { ticket } = await anna.mutate("createTicket", { categoryId: category.id, summary: "No fax", description: "At all." }, "ticket { id number }");
-  await marta.mutate("updateTicket", { ticketId: ticket.id, status: "CLOSED" });
   await ilya.mutate("retireCategory", { id: category.id });
   const page = await visit(browser, { path: `tickets/${ticket.number}` });
-  await page.getByRole("link", { name: "Open a follow-up" }).click();
+  await field(page).fill("The new one neither.");
+  await marta.mutate("updateTicket", { ticketId: ticket.id, status: "CLOSED" });
+  await page.getByRole("link", { name: "Open a follow-up", exact: true }).click();
   await page.getByText("This category does not exist").waitFor();
   await page.getByRole("link", { name: "Technical support" }).click();
   await page.getByText(`This request continues ${ticket.number}.`).waitFor();
   await page.getByLabel("Summary").fill("Still no fax");
-  await page.getByLabel("Description").fill("The new one neither.");
+  assert.equal(await page.getByLabel("Description").inputValue(), "The new one neither.");
   await page.getByRole("button", { name: "Send the request" }).click();
   await page.getByRole("heading", { name: "Still no fax" }).waitFor();
+  await page.context().close();
+}
+
+async function takesTheTextAlongFromAClosedTicket(browser, { anna, marta, ilya }) {
+  const { ticket, page } = await openTicket(browser, anna, "Closed while it is answered");
+  await page.locator("input[type=file]").setInputFiles([{ name: "log.txt", mimeType: "text/plain", buffer: Buffer.from("log") }]);
+  await page.getByRole("button", { name: "Remove log.txt" }).waitFor();
+  await field(page).fill("Written too late");
+  // A comment that is on its way is rejected.
+  await page.context().setOffline(true);
+  await post(page).click();
+  await letter(page, "Written too late").getByText("when the connection is back").waitFor();
+  await field(page).fill("Not even sent");
+  await marta.mutate("updateTicket", { ticketId: ticket.id, status: "CLOSED" });
+  await page.context().setOffline(false);
+  await letter(page, "Written too late").getByText("Open a follow-up instead.").waitFor();
+  await page.getByRole("link", { name: "Open a follow-up with my text" }).click();
+  const description = page.getByLabel("Description");
+  await description.waitFor();
+  assert.equal(page.url(), `${origin}new/technical-support?follows=${ticket.number}`);
+  assert.equal(await description.inputValue(), "Written too late\n\nNot even sent");
+  await page.getByRole("button", { name: "Remove log.txt" }).waitFor();
+
+  // What is there already stays, whichever link leads there, and nothing is left behind.
+  await page.goBack();
+  await field(page).waitFor({ state: "detached" });
+  await page.getByRole("link", { name: "Open a follow-up", exact: true }).click();
+  await description.waitFor();
+  assert.equal(await description.inputValue(), "Written too late\n\nNot even sent");
+  await page.getByLabel("Summary").fill("It goes on");
+  await page.getByRole("button", { name: "Send the request" }).click();
+  await page.getByRole("heading", { name: "It goes on" }).waitFor();
+  await page.getByRole("link", { name: "log.txt" }).waitFor();
+
+  // A merged ticket leads to the other one, where something is written too.
+  const into = await anna.openTicket("Goes on here");
+  const merged = await anna.openTicket("Asked twice");
+  await page.goto(`${origin}tickets/${into.number}`);
+  await field(page).fill("Begun here");
+  await page.goto(`${origin}tickets/${merged.number}`);
+  await field(page).fill("Begun there");
+  await ilya.mutate("mergeTicket", { ticketId: merged.id, intoId: into.id });
+  await page.getByRole("link", { name: `Take my text along to ${into.number}` }).waitFor();
+  await page.getByRole("link", { name: "Go there" }).click();
+  await page.getByRole("heading", { name: "Goes on here" }).waitFor();
+  assert.equal(await field(page).inputValue(), "Begun here\n\nBegun there");
   await page.context().close();
 }
 
@@ -521,10 +716,10 @@ main("portal-drafts", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const only = process.env.ONLY;
   for (const check of [keepsThePageWhileNothingIsStored, waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
-    leavesNothingToTheNextPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
-    sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, keepsTheFocusAtWhatIsChanged,
+    leavesNothingToTheNextPerson, isOneDraftInTwoTabs, endsAnEditInAllTabs, keepsAnEditOfAnErasedCommentReadable, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
+    sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, keepsTheFocusAtWhatIsChanged, keepsTheFocusWhereSomethingEnds, actsOnceOnADoubleClick,
     leavesATextToTheField, sendsNoFileThatIsTooLarge,
-    showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, offersASecondFactorToEachPerson,
+    showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, takesTheTextAlongFromAClosedTicket, offersASecondFactorToEachPerson,
     cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {
     if (only && check.name !== only) continue;
     console.log(check.name);

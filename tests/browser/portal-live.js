@@ -292,6 +292,40 @@ async function followsAgainAfterAFailure(browser, { anna, marta }) {
   await page.context().close();
 }
 
+async function forgetsAnOutageThatIsOver(browser, { anna }) {
+  const ticket = await anna.openTicket("Resolved without a line");
+  const page = await visit(browser, { path: `tickets/${ticket.number}` });
+  await field(page).waitFor();
+  await page.context().setOffline(true);
+  await page.getByRole("button", { name: "Mark as resolved" }).click();
+  const failure = page.getByRole("alert").getByText("The server can't be reached.");
+  await failure.waitFor();
+  await page.context().setOffline(false);
+  await failure.waitFor({ state: "detached" });
+  await page.context().close();
+}
+
+async function storesPreferencesInTheirOrder(browser, { anna }) {
+  const page = await visit(browser, { path: "account" });
+  const mail = page.getByLabel("Changes of the status");
+  const isStored = async () => (await anna.call("{ viewer { mailPreferences { statusChanged } } }")).viewer.mailPreferences.statusChanged;
+  const before = await isStored();
+  const held = [];
+  let answered = 0;
+  const isSave = (request) => mentions(request, "mutation UpdatePreferences");
+  page.on("response", (response) => isSave(response.request()) && (answered += 1));
+  await page.route("**/graphql", (route) => (isSave(route.request()) && held.length === 0 ? held.push(route) : route.fallback()));
+  // The first of two quick changes takes longer on its way.
+  await mail.click();
+  await mail.click();
+  await until(async () => (await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 100, true)))) && held.length === 1, "the first is on its way");
+  await held[0].continue();
+  await until(async () => (await page.evaluate(() => true)) && answered === 2, "both are stored");
+  assert.equal(await isStored(), before);
+  assert.equal(await mail.isChecked(), before);
+  await page.context().close();
+}
+
 async function leavesUnreadWhatWasNotShown(browser, { anna, marta }) {
   const ticket = await anna.openTicket("Left at once");
   await marta.comment(ticket, "An answer");
@@ -411,7 +445,7 @@ main("portal-live", async (browser) => {
   const only = process.env.ONLY;
   for (const check of [resumesAfterARestart, reconnectsAfterSleep, missesNoLineBetweenTwoSessions, saysThatATicketIsLost, movesListAndBell,
     returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
-    followsAgainAfterAFailure, saysThatAPageHasFailed, leavesUnreadWhatWasNotShown, showsAsReadWhatWasReadElsewhere,
+    followsAgainAfterAFailure, forgetsAnOutageThatIsOver, storesPreferencesInTheirOrder, saysThatAPageHasFailed, leavesUnreadWhatWasNotShown, showsAsReadWhatWasReadElsewhere,
     namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh]) {
     if (only && check.name !== only) continue;
     console.log(check.name);

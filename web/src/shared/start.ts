@@ -1,4 +1,5 @@
 import { mount, type Component } from "svelte";
+import { dropStrayClicks } from "./clicks";
 import { entry } from "./entry";
 import type { Routes } from "./routes";
 import { start as startRouter } from "./router.svelte";
@@ -9,6 +10,7 @@ import { followUpgrades } from "./upgrade.svelte";
 export function start(base: string, routes: Routes, App: Component): void {
   entry.base = base;
   followUpgrades();
+  dropStrayClicks();
   startRouter(routes.isOurs);
   void startSession();
   mount(App, { target: document.getElementById("app")! });

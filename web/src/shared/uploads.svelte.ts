@@ -7,7 +7,7 @@ import { sentence } from "./errors";
 import { bytes, t } from "./i18n/index.svelte";
 import { leaving, session } from "./session.svelte";
 import { guardPage } from "./upgrade.svelte";
-import { attach } from "./writing.svelte";
+import { attach, type Writing } from "./writing.svelte";
 
 /** How many files are sent at once. The server receives few of one account at a time. */
 const MOST_AT_ONCE = 3;
@@ -30,7 +30,7 @@ export class Upload {
 
   constructor(
     /** The name of the draft that it belongs to. */
-    readonly draft: string,
+    public draft: string,
     readonly file: File,
   ) {}
 
@@ -98,6 +98,17 @@ export function startUploads(draft: string, files: Iterable<File>): void {
     uploads.list.push(item);
     item.run();
   }
+}
+
+/**
+ * Moves what is written to the draft with another name, behind what is there. The files that are on
+ * their way follow it. Returns false, and moves nothing, if the browser stores no drafts.
+ */
+export function moveDraft(writing: Writing, name: string): boolean {
+  if (!writing.copyTo(name)) return false;
+  for (const item of uploads.list) if (item.draft === writing.name) item.draft = name;
+  writing.clear();
+  return true;
 }
 
 leaving.add((account) => {

@@ -34,16 +34,16 @@ export class Writing {
   /** `initial` is the text before the first change: what is equal to it is not stored. */
   constructor(
     readonly name: string,
-    readonly initial: Partial<Draft> = {},
+    readonly initial: Readonly<Partial<Draft>> = {},
   ) {
-    this.#load();
+    this.load();
   }
 
   /** Begins to follow changes from elsewhere: from other tabs, and of files that arrive. Returns a function that stops. */
   start(): () => void {
     const follow = (event: Event): void => {
       if (event instanceof StorageEvent && event.key !== this.name && event.key !== null) return;
-      this.#load();
+      this.load();
     };
     // A page that was frozen or left may have missed changes.
     const events = [[window, "storage"], [window, "pageshow"], [window, "focus"], [document, "resume"]] as const;
@@ -70,6 +70,18 @@ export class Writing {
     this.change({ summary, body: later ? `${body}\n\n${later}` : body, files: [...files, ...this.draft.files], key, ...changes });
   }
 
+  /** Adds the draft to the one with another name. Returns whether that is stored. */
+  copyTo(name: string): boolean {
+    const { summary, body, files } = $state.snapshot(this.draft);
+    const other = new Writing(name);
+    other.change({
+      summary: other.draft.summary || summary,
+      body: [other.draft.body, body].filter(Boolean).join("\n\n"),
+      files: [...other.draft.files, ...files],
+    });
+    return other.isStored;
+  }
+
   /** Empties the draft. The next one has another key. */
   clear(): void {
     this.draft = { ...emptyDraft(), ...this.initial };
@@ -85,7 +97,8 @@ export class Writing {
     release();
   }
 
-  #load(): void {
+  /** Takes over what is stored. */
+  load(): void {
     if (!this.isStored) return;
     const stored = loadDraft(this.name);
     // An empty draft keeps its key: it may be the one of a message whose text was deleted.

@@ -116,7 +116,6 @@ const en = {
   "merge.undo": "Undo the merge",
   "merge.merged": "Merged into this ticket",
   "merge.leads": "{number} was merged before and continues in {into}. Choose {into} instead.",
-  "merge.takeAlong": "Take my text along to {number}",
   "canned.insert": "Insert a canned answer",
   "canned.own": "My answers",
   "canned.shared": "Shared answers",

@@ -107,7 +107,6 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "merge.undo": "Отменить объединение",
   "merge.merged": "Объединены с этой заявкой",
   "merge.leads": "{number} уже объединена и продолжается в {into}. Выберите {into}.",
-  "merge.takeAlong": "Перенести мой текст в {number}",
   "canned.insert": "Вставить готовый ответ",
   "canned.own": "Мои ответы",
   "canned.shared": "Общие ответы",
