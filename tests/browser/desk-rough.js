@@ -743,6 +743,58 @@ async function leadsStaffToTheDesk(browser, { anna }) {
   await context.close();
 }
 
+/** Reloads the page. Returns whether the browser asks first; if it does, the page stays. */
+async function asksBeforeAReload(page) {
+  const asked = page.waitForEvent("dialog").then(async (dialog) => (await dialog.dismiss(), true));
+  const loaded = page.waitForEvent("load").then(() => false);
+  await page.evaluate(() => void setTimeout(() => location.reload()));
+  return Promise.race([asked, loaded]);
+}
+
+async function asksBeforeATextInADialogIsLost(browser) {
+  const page = await work(browser, AGENT, "/admin?part=canned");
+  const dialog = page.getByRole("dialog");
+  const warning = dialog.getByText("Press Escape again to discard what you wrote.");
+  const open = () => page.getByRole("button", { name: "New answer" }).click();
+  const isClosed = () => dialog.waitFor({ state: "detached" });
+  await open();
+  await page.keyboard.press("Escape");
+  await isClosed();
+
+  await open();
+  await dialog.getByLabel("Text").focus();
+  await page.keyboard.type("A long text");
+  assert.ok(await asksBeforeAReload(page));
+  await page.keyboard.press("Escape");
+  await warning.waitFor();
+  // Who goes on writing has decided.
+  await page.keyboard.type(" that goes on");
+  await warning.waitFor({ state: "detached" });
+  await page.keyboard.press("Escape");
+  await warning.waitFor();
+  assert.equal(await dialog.getByLabel("Text").inputValue(), "A long text that goes on");
+  await page.keyboard.press("Escape");
+  await isClosed();
+
+  await open();
+  await dialog.getByLabel("Text").focus();
+  await page.keyboard.type("X");
+  await page.keyboard.press("Backspace");
+  await page.keyboard.press("Escape");
+  await isClosed();
+
+  // A browser that lets no page prevent it closes the dialog at once.
+  await open();
+  await dialog.getByLabel("Text").fill("Written by a program");
+  await page.evaluate(() => document.querySelector("dialog").close());
+  await warning.waitFor();
+  assert.ok(await dialog.isVisible());
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await isClosed();
+  assert.ok(!(await asksBeforeAReload(page)));
+  await page.context().close();
+}
+
 main("desk-rough", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
@@ -754,6 +806,7 @@ main("desk-rough", async (browser) => {
     keepsTheFocusAtWhatIsChanged, returnsToTheSearchForPeople,
     beginsWithANoteThatWasNotSent, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
     keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, followsAgainAfterAFailure, readsWhatStandsBesideATicketRarely,
+    asksBeforeATextInADialogIsLost,
     copiesATokenOrSaysThatItCannot, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;
