@@ -795,6 +795,28 @@ async function asksBeforeATextInADialogIsLost(browser) {
   await page.context().close();
 }
 
+async function namesATicketThatHasLeftTheList(browser, { anna, ilya }) {
+  const tickets = [];
+  for (const name of ["Goes away", "Stays and changes", "Stays and changes too"]) tickets.push(await anna.openTicket(name));
+  const page = await work(browser, AGENT, "?view=open");
+  for (const { number } of tickets) await page.getByLabel(`Select ${number}`).check();
+  await row(page, "Goes away").focus();
+  await page.keyboard.press("s");
+  await page.getByRole("dialog").getByRole("combobox").waitFor();
+  await ilya.mutate("updateTicket", { ticketId: tickets[0].id, status: "CLOSED" });
+  await row(page, "Goes away").waitFor({ state: "detached" });
+  await page.keyboard.type("resol");
+  await page.keyboard.press("Enter");
+  const results = page.getByRole("dialog", { name: "1 ticket was not changed" });
+  await results.getByRole("link", { name: tickets[0].number }).waitFor();
+  await results.getByText("Goes away").waitFor();
+  await page.keyboard.press("Escape");
+  await results.waitFor({ state: "detached" });
+  await hasFocus(page.getByRole("toolbar").getByRole("button", { name: "Assignee" }));
+  assert.ok(await page.getByText("2 tickets were changed.").isVisible());
+  await page.context().close();
+}
+
 main("desk-rough", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
@@ -807,6 +829,7 @@ main("desk-rough", async (browser) => {
     beginsWithANoteThatWasNotSent, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
     keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, followsAgainAfterAFailure, readsWhatStandsBesideATicketRarely,
     asksBeforeATextInADialogIsLost,
+    namesATicketThatHasLeftTheList,
     copiesATokenOrSaysThatItCannot, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;

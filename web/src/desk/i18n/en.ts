@@ -46,7 +46,6 @@ const en = {
   "bulk.changed": { one: "{n} ticket was changed.", other: "{n} tickets were changed." },
   "bulk.results": { one: "{n} ticket was not changed", other: "{n} tickets were not changed" },
   "bulk.done": "Changed",
-  "bulk.unknown": "A ticket",
 
   "change.assignee": "Assignee",
   "change.status": "Status",

@@ -37,7 +37,6 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "bulk.changed": { one: "Изменена {n} заявка.", few: "Изменены {n} заявки.", many: "Изменено {n} заявок.", other: "Изменено {n} заявки." },
   "bulk.results": { one: "{n} заявка не изменена", few: "{n} заявки не изменены", many: "{n} заявок не изменено", other: "{n} заявки не изменено" },
   "bulk.done": "Изменена",
-  "bulk.unknown": "Заявка",
 
   "change.assignee": "Исполнитель",
   "change.status": "Статус",
