@@ -817,6 +817,18 @@ async function namesATicketThatHasLeftTheList(browser, { anna, ilya }) {
   await page.context().close();
 }
 
+async function printsTheFactsOfATicket(browser, { anna, ilya }) {
+  const ticket = await anna.openTicket("Is printed");
+  await ilya.mutate("updateTicket", { ticketId: ticket.id, status: "WORKING_ON_IT", assigneeId: ilya.id, priority: "HIGH" });
+  const page = await openTicket(browser, AGENT, ticket);
+  await page.emulateMedia({ media: "print" });
+  const facts = page.getByRole("complementary").locator("dl");
+  for (const value of ["Working on it", "Ilya Sokolov", "High", "Technical Support"]) assert.ok(await facts.getByText(value, { exact: true }).isVisible(), value);
+  assert.equal(await page.locator("kbd:visible").count(), 0);
+  assert.equal(await page.locator("button:visible").count(), 4, "nothing else that can be pressed is printed");
+  await page.context().close();
+}
+
 main("desk-rough", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
@@ -830,6 +842,7 @@ main("desk-rough", async (browser) => {
     keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, followsAgainAfterAFailure, readsWhatStandsBesideATicketRarely,
     asksBeforeATextInADialogIsLost,
     namesATicketThatHasLeftTheList,
+    printsTheFactsOfATicket,
     copiesATokenOrSaysThatItCannot, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;
