@@ -829,6 +829,25 @@ async function printsTheFactsOfATicket(browser, { anna, ilya }) {
   await page.context().close();
 }
 
+async function readsAListAgainThatOthersHaveChanged(browser, { ilya }) {
+  await ilya.mutate("createCategory", { nameEn: "Read before", nameRu: "До", slug: `before-${Date.now()}` });
+  const page = await work(browser, ADMIN, "/admin?part=categories");
+  const up = page.getByRole("button", { name: "Move Read before · До up" });
+  await up.waitFor();
+  const { category } = await ilya.mutate("createCategory", { nameEn: "Added meanwhile", nameRu: "После", slug: `after-${Date.now()}` }, "category { id }");
+  await up.click();
+  await page.getByText("somebody has changed the list meanwhile").waitFor();
+  await page.getByRole("button", { name: "Edit Added meanwhile · После" }).waitFor();
+  await up.click();
+  await page.getByText("somebody has changed the list meanwhile").waitFor({ state: "detached" });
+  const names = async () => (await ilya.call("{ categories { name(locale: EN) } }")).categories.map(({ name }) => name);
+  await until(async () => (await names()).indexOf("Read before") === (await names()).length - 3, "it is moved");
+  for (const { id, name } of (await ilya.call("{ categories { id name(locale: EN) } }")).categories) {
+    if (id === category.id || name === "Read before") await ilya.mutate("retireCategory", { id });
+  }
+  await page.context().close();
+}
+
 main("desk-rough", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
@@ -843,6 +862,7 @@ main("desk-rough", async (browser) => {
     asksBeforeATextInADialogIsLost,
     namesATicketThatHasLeftTheList,
     printsTheFactsOfATicket,
+    readsAListAgainThatOthersHaveChanged,
     copiesATokenOrSaysThatItCannot, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;

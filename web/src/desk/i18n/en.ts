@@ -229,6 +229,7 @@ const en = {
   "admin.up": "Move {name} up",
   "admin.down": "Move {name} down",
   "admin.editNamed": "Edit {name}",
+  "admin.outdated": "Nothing was changed: somebody has changed the list meanwhile. It was read again. Look at it, then try again.",
   "admin.retire": "Retire",
   "admin.retireNamed": "Retire {name}",
   "admin.retired": "retired",

@@ -220,6 +220,7 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "admin.up": "Поднять: {name}",
   "admin.down": "Опустить: {name}",
   "admin.editNamed": "Изменить: {name}",
+  "admin.outdated": "Ничего не изменено: список тем временем изменили. Он загружен заново. Посмотрите его и попробуйте снова.",
   "admin.retire": "Вывести из работы",
   "admin.retireNamed": "Вывести из работы: {name}",
   "admin.retired": "не используется",
