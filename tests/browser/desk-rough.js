@@ -848,6 +848,41 @@ async function readsAListAgainThatOthersHaveChanged(browser, { ilya }) {
   await page.context().close();
 }
 
+async function replacesNoSummaryUnseen(browser, { anna, ilya }) {
+  const ticket = await anna.openTicket("Called by the customer");
+  const page = await openTicket(browser, AGENT, ticket);
+  const stored = async () => (await anna.call("query($n: String!) { ticket(number: $n) { summary } }", { n: ticket.number })).ticket.summary;
+  const dialog = page.getByRole("dialog");
+  const rename = async (summary) => {
+    await page.keyboard.press("e");
+    await dialog.getByLabel("Summary").fill(summary);
+  };
+  await rename("Called by the agent");
+  await ilya.mutate("updateTicket", { ticketId: ticket.id, summary: "Called by the admin" });
+  await page.locator("h1", { hasText: "Called by the admin" }).waitFor();
+  await page.keyboard.press("Enter");
+  await dialog.getByText("changed the summary to “Called by the admin” meanwhile").waitFor();
+  assert.equal(await stored(), "Called by the admin");
+  await page.keyboard.press("Enter");
+  await dialog.waitFor({ state: "detached" });
+  assert.equal(await stored(), "Called by the agent");
+
+  // At the same moment, and another change that is no reason to ask.
+  await rename("Called once more");
+  const release = await hold(page, (request) => mentions(request, "mutation ChangeTicket"));
+  const sent = page.waitForRequest((request) => mentions(request, "mutation ChangeTicket"));
+  await page.keyboard.press("Enter");
+  await sent;
+  await ilya.mutate("updateTicket", { ticketId: ticket.id, summary: "Called at once" });
+  release();
+  await dialog.getByText("changed the summary to “Called at once” meanwhile").waitFor();
+  await ilya.mutate("updateTicket", { ticketId: ticket.id, priority: "LOW" });
+  await page.keyboard.press("Enter");
+  await dialog.waitFor({ state: "detached" });
+  assert.equal(await stored(), "Called once more");
+  await page.context().close();
+}
+
 main("desk-rough", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
@@ -863,6 +898,7 @@ main("desk-rough", async (browser) => {
     namesATicketThatHasLeftTheList,
     printsTheFactsOfATicket,
     readsAListAgainThatOthersHaveChanged,
+    replacesNoSummaryUnseen,
     copiesATokenOrSaysThatItCannot, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;

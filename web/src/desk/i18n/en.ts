@@ -89,6 +89,7 @@ const en = {
   "erase.confirm": "Erase permanently",
 
   "rename.title": "Change the summary",
+  "rename.meanwhile": "Nothing was saved: somebody has changed the summary to “{summary}” meanwhile. Save again to replace it by yours.",
 
   "beside.customer": "Customer",
   "beside.others": "Their other tickets",

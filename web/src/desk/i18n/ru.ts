@@ -80,6 +80,7 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "erase.confirm": "Стереть навсегда",
 
   "rename.title": "Изменить тему",
+  "rename.meanwhile": "Ничего не сохранено: тему тем временем изменили на «{summary}». Сохраните ещё раз, чтобы заменить её вашей.",
 
   "beside.customer": "Клиент",
   "beside.others": "Другие заявки клиента",
