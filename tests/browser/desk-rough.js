@@ -883,6 +883,28 @@ async function replacesNoSummaryUnseen(browser, { anna, ilya }) {
   await page.context().close();
 }
 
+async function showsNothingThatWasFoundByAnotherText(browser, { anna }) {
+  const { number } = await anna.openTicket("A flamingo");
+  const agent = await work(browser, AGENT, "/figures");
+  const releasePeople = await hold(agent, (request) => mentions(request, "query FindPeople"));
+  await agent.goto(`${origin}desk/people?q=anna`);
+  await agent.getByText("Loading…").waitFor();
+  assert.equal(await agent.getByText("Nobody has such a name or address.").count(), 0);
+  releasePeople();
+  await agent.getByRole("link", { name: "Anna Petrova" }).waitFor();
+  await agent.locator('table[aria-busy="false"]').waitFor();
+
+  await agent.goto(`${origin}desk/search?q=flamingo`);
+  await agent.getByRole("link", { name: number }).waitFor();
+  const release = await hold(agent, (request) => mentions(request, "query Search"));
+  await agent.getByLabel("Words, a number, a name").fill("nothing-of-this-kind");
+  await agent.locator('ol[aria-busy="true"]', { hasText: number }).waitFor();
+  release();
+  await agent.getByText("Nothing found.").waitFor();
+  await agent.locator('ol[aria-busy="false"]').waitFor({ state: "attached" });
+  await agent.context().close();
+}
+
 main("desk-rough", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
@@ -899,6 +921,7 @@ main("desk-rough", async (browser) => {
     printsTheFactsOfATicket,
     readsAListAgainThatOthersHaveChanged,
     replacesNoSummaryUnseen,
+    showsNothingThatWasFoundByAnotherText,
     copiesATokenOrSaysThatItCannot, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;
