@@ -905,6 +905,25 @@ async function showsNothingThatWasFoundByAnotherText(browser, { anna }) {
   await agent.context().close();
 }
 
+async function saysWhatIsWrongWithAPeriod(browser) {
+  const page = await work(browser, AGENT, "/figures?from=garbage&to=2026-02-31");
+  await page.locator("tfoot td").first().waitFor();
+  const [from, to] = [page.getByLabel("From"), page.getByLabel("To")];
+  assert.match(await from.inputValue(), /^\d{4}-\d\d-\d\d$/);
+  const reads = countOperations(page, "query SupportFigures");
+  await to.fill("2020-01-01");
+  await page.getByText("The first day is after the last one.").waitFor();
+  assert.equal(await page.locator("tfoot").count(), 0);
+  assert.ok(await page.getByRole("button", { name: "CSV" }).isDisabled());
+  await from.fill("2018-12-31");
+  await page.getByText("A period has at most 366 days.").waitFor();
+  assert.equal(reads.count, 0);
+  await from.fill("2019-01-01");
+  await page.locator("tfoot td").first().waitFor();
+  assert.equal(await page.getByRole("alert").count(), 0);
+  await page.context().close();
+}
+
 main("desk-rough", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
@@ -922,6 +941,7 @@ main("desk-rough", async (browser) => {
     readsAListAgainThatOthersHaveChanged,
     replacesNoSummaryUnseen,
     showsNothingThatWasFoundByAnotherText,
+    saysWhatIsWrongWithAPeriod,
     copiesATokenOrSaysThatItCannot, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;

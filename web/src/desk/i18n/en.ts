@@ -171,6 +171,8 @@ const en = {
   "figures.resolutionP90": "Resolution, 90 %",
   "figures.total": "Total",
   "figures.nobody": "Nobody",
+  "figures.reversed": "The first day is after the last one. Choose an earlier first day or a later last one.",
+  "figures.tooLong": "A period has at most {most} days. Choose a shorter one.",
   "figures.help": "Days are in UTC. Open and waiting are counted at the end of the period or day. Half of the times are at most the median, 90 of 100 at most the other.",
 
   "search.label": "Words, a number, a name",
