@@ -924,6 +924,47 @@ async function saysWhatIsWrongWithAPeriod(browser) {
   await page.context().close();
 }
 
+async function asksBeforeWhatCannotBeUndone(browser, { ilya }) {
+  const name = `Revoked ${Date.now()}`;
+  const page = await work(browser, ADMIN, "/admin?part=tokens");
+  const dialog = page.getByRole("dialog");
+  await page.getByRole("button", { name: "Add", exact: true }).click();
+  await dialog.getByLabel("Name").fill(name);
+  await dialog.getByLabel("Create links that sign customers in").check();
+  const day = dialog.getByLabel("Expires (optional)");
+  for (const wrong of ["20260-01-01", "2020-01-01"]) {
+    await day.fill(wrong);
+    await dialog.getByText("Choose a day from today on, with a year of four digits.").waitFor();
+    assert.ok(await dialog.getByRole("button", { name: "Add", exact: true }).isDisabled());
+  }
+  await day.fill("2099-12-31");
+  await dialog.getByRole("button", { name: "Add", exact: true }).click();
+  const secret = dialog.locator(".secret");
+  await secret.waitFor();
+  for (const _ of [1, 2, 3]) await page.keyboard.press("Escape");
+  assert.ok(await secret.isVisible());
+  assert.ok(await asksBeforeAReload(page));
+  await dialog.getByRole("button", { name: "Close" }).click();
+  await dialog.waitFor({ state: "detached" });
+
+  const revoke = page.getByRole("button", { name: `Revoke ${name}` });
+  await revoke.focus();
+  await page.keyboard.press("Enter");
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await hasFocus(revoke);
+  await page.keyboard.press("Enter");
+  await dialog.getByRole("button", { name: "Revoke", exact: true }).click();
+  await hasFocus(page.getByRole("heading", { name: "Service tokens" }));
+  assert.equal(await revoke.count(), 0);
+
+  const { people } = await ilya.call("query($t: String!) { people(text: $t, first: 1) { id } }", { t: OTHER_CUSTOMER });
+  await page.goto(`${origin}desk/people/${encodeURIComponent(people[0].id)}`);
+  await page.getByRole("button", { name: "Remove all second factors" }).click();
+  await dialog.getByRole("button", { name: "Remove", exact: true }).click();
+  await page.getByRole("listitem").filter({ hasText: "All second factors removed" }).first().waitFor();
+  await page.context().close();
+}
+
 main("desk-rough", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
@@ -942,6 +983,7 @@ main("desk-rough", async (browser) => {
     replacesNoSummaryUnseen,
     showsNothingThatWasFoundByAnotherText,
     saysWhatIsWrongWithAPeriod,
+    asksBeforeWhatCannotBeUndone,
     copiesATokenOrSaysThatItCannot, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;

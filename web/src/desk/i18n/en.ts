@@ -213,6 +213,7 @@ const en = {
   "manage.disable": "Disable the account",
   "manage.enable": "Enable the account",
   "manage.resetFactors": "Remove all second factors",
+  "manage.resetHelp": "All second factors and recovery codes of {name} are removed, and the sessions end. You can't undo this.",
   "manage.erase": "Erase the account",
 
   "eraseAccount.title": "Erase the account of {name}",
@@ -258,6 +259,8 @@ const en = {
   "token.revoked": "Revoked {time}",
   "token.revoke": "Revoke",
   "token.revokeNamed": "Revoke {name}",
+  "token.revokeHelp": "Programs that use this token can't call the API any more. You can't undo this.",
+  "token.badDay": "Choose a day from today on, with a year of four digits.",
   "scope.CREATE_HANDOFFS": "Create links that sign customers in",
   "scope.PROVISION_CUSTOMERS": "Create and update customers",
 

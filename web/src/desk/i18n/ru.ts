@@ -204,6 +204,7 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "manage.disable": "Отключить учётную запись",
   "manage.enable": "Включить учётную запись",
   "manage.resetFactors": "Удалить все вторые факторы",
+  "manage.resetHelp": "{name}: все вторые факторы и резервные коды будут удалены, а сеансы завершены. Отменить это нельзя.",
   "manage.erase": "Стереть учётную запись",
 
   "eraseAccount.title": "Стереть учётную запись: {name}",
@@ -249,6 +250,8 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "token.revoked": "Отозван {time}",
   "token.revoke": "Отозвать",
   "token.revokeNamed": "Отозвать: {name}",
+  "token.revokeHelp": "Программы с этим токеном больше не смогут обращаться к API. Отменить это нельзя.",
+  "token.badDay": "Выберите день не раньше сегодняшнего, с годом из четырёх цифр.",
   "scope.CREATE_HANDOFFS": "Создавать ссылки для входа клиентов",
   "scope.PROVISION_CUSTOMERS": "Создавать и изменять клиентов",
 
