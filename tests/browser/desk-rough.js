@@ -965,6 +965,41 @@ async function asksBeforeWhatCannotBeUndone(browser, { ilya }) {
   await page.context().close();
 }
 
+async function keepsTheFocusWhileAnAccountIsChanged(browser, { ilya }) {
+  const email = `focus-${Date.now()}@demo.example`;
+  const { account } = await ilya.mutate("createAccount", { name: "Is changed", email, role: "CUSTOMER", locale: "EN" }, "account { id }");
+  const page = await work(browser, ADMIN, `/people/${encodeURIComponent(account.id)}`);
+  const button = (name) => page.getByRole("button", { name, exact: true });
+  const entry = (text) => page.getByRole("listitem").filter({ hasText: text }).first().waitFor();
+  const press = async (name) => {
+    await button(name).focus();
+    await page.keyboard.press("Enter");
+  };
+  await press("Disable the account");
+  await entry("Disabled");
+  await hasFocus(button("Enable the account"));
+  await page.keyboard.press("Enter");
+  await entry("Enabled");
+  await hasFocus(button("Disable the account"));
+  await page.getByLabel("Name").fill("Was changed");
+  await press("Save");
+  await entry("Name or language changed");
+  await hasFocus(button("Save"));
+  await page.getByLabel("Role").selectOption("AGENT");
+  await press("Change the role");
+  await entry("Role: Customer → Agent");
+  await hasFocus(button("Change the role"));
+  await press("Erase the account");
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("To confirm, type").fill(email);
+  await dialog.getByRole("button", { name: "Erase the account" }).click();
+  await page.getByLabel("Current password").fill(PASSWORD);
+  await page.keyboard.press("Enter");
+  await button("Disable the account").waitFor({ state: "detached" });
+  await hasFocus(page.locator("h1"));
+  await page.context().close();
+}
+
 main("desk-rough", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
@@ -984,6 +1019,7 @@ main("desk-rough", async (browser) => {
     showsNothingThatWasFoundByAnotherText,
     saysWhatIsWrongWithAPeriod,
     asksBeforeWhatCannotBeUndone,
+    keepsTheFocusWhileAnAccountIsChanged,
     copiesATokenOrSaysThatItCannot, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;
