@@ -377,7 +377,7 @@ async function keepsTheStatusThatIsSetWithAnAnswer(browser, { anna }) {
   await page.locator("strong.status", { hasText: "Resolved" }).waitFor();
   assert.equal(await status.inputValue(), "", "the next answer sets none");
   // A status without a text is nothing that would be lost.
-  await status.selectOption("CLOSED");
+  await status.selectOption({ index: 1 });
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.locator("input[autocomplete=current-password]").waitFor();
   await page.context().close();
@@ -771,6 +771,263 @@ async function leadsStaffToTheDesk(browser, { anna }) {
   await context.close();
 }
 
+/** Reloads the page. Returns whether the browser asks first; if it does, the page stays. */
+async function asksBeforeAReload(page) {
+  const asked = page.waitForEvent("dialog").then(async (dialog) => (await dialog.dismiss(), true));
+  const loaded = page.waitForEvent("load").then(() => false);
+  await page.evaluate(() => void setTimeout(() => location.reload()));
+  return Promise.race([asked, loaded]);
+}
+
+async function asksBeforeATextInADialogIsLost(browser) {
+  const page = await work(browser, AGENT, "/admin?part=canned");
+  const dialog = page.getByRole("dialog");
+  const warning = dialog.getByText("Press Escape again to discard what you wrote.");
+  const open = () => page.getByRole("button", { name: "New answer" }).click();
+  const isClosed = () => dialog.waitFor({ state: "detached" });
+  await open();
+  await page.keyboard.press("Escape");
+  await isClosed();
+
+  await open();
+  await dialog.getByLabel("Text").focus();
+  await page.keyboard.type("A long text");
+  assert.ok(await asksBeforeAReload(page));
+  await page.keyboard.press("Escape");
+  await warning.waitFor();
+  // Who goes on writing has decided.
+  await page.keyboard.type(" that goes on");
+  await warning.waitFor({ state: "detached" });
+  await page.keyboard.press("Escape");
+  await warning.waitFor();
+  assert.equal(await dialog.getByLabel("Text").inputValue(), "A long text that goes on");
+  await page.keyboard.press("Escape");
+  await isClosed();
+
+  await open();
+  await dialog.getByLabel("Text").focus();
+  await page.keyboard.type("X");
+  await page.keyboard.press("Backspace");
+  await page.keyboard.press("Escape");
+  await isClosed();
+
+  // A browser that lets no page prevent it closes the dialog at once.
+  await open();
+  await dialog.getByLabel("Text").fill("Written by a program");
+  await page.evaluate(() => document.querySelector("dialog").close());
+  await warning.waitFor();
+  assert.ok(await dialog.isVisible());
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await isClosed();
+  assert.ok(!(await asksBeforeAReload(page)));
+  await page.context().close();
+}
+
+async function namesATicketThatHasLeftTheList(browser, { anna, ilya }) {
+  const tickets = [];
+  for (const name of ["Goes away", "Stays and changes", "Stays and changes too"]) tickets.push(await anna.openTicket(name));
+  const page = await work(browser, AGENT, "?view=open");
+  for (const { number } of tickets) await page.getByLabel(`Select ${number}`).check();
+  await row(page, "Goes away").focus();
+  await page.keyboard.press("s");
+  await page.getByRole("dialog").getByRole("combobox").waitFor();
+  await ilya.mutate("updateTicket", { ticketId: tickets[0].id, status: "CLOSED" });
+  await row(page, "Goes away").waitFor({ state: "detached" });
+  await page.keyboard.type("resol");
+  await page.keyboard.press("Enter");
+  const results = page.getByRole("dialog", { name: "1 ticket was not changed" });
+  await results.getByRole("link", { name: tickets[0].number }).waitFor();
+  await results.getByText("Goes away").waitFor();
+  await page.keyboard.press("Escape");
+  await results.waitFor({ state: "detached" });
+  await hasFocus(page.getByRole("toolbar").getByRole("button", { name: "Assignee" }));
+  assert.ok(await page.getByText("2 tickets were changed.").isVisible());
+  await page.context().close();
+}
+
+async function printsTheFactsOfATicket(browser, { anna, ilya }) {
+  const ticket = await anna.openTicket("Is printed");
+  await ilya.mutate("updateTicket", { ticketId: ticket.id, status: "WORKING_ON_IT", assigneeId: ilya.id, priority: "HIGH" });
+  const page = await openTicket(browser, AGENT, ticket);
+  await page.emulateMedia({ media: "print" });
+  const facts = page.getByRole("complementary").locator("dl");
+  for (const value of ["Working on it", "Ilya Sokolov", "High", "Technical Support"]) assert.ok(await facts.getByText(value, { exact: true }).isVisible(), value);
+  assert.equal(await page.locator("kbd:visible").count(), 0);
+  assert.equal(await page.locator("button:visible").count(), 4, "nothing else that can be pressed is printed");
+  await page.context().close();
+}
+
+async function readsAListAgainThatOthersHaveChanged(browser, { ilya }) {
+  await ilya.mutate("createCategory", { nameEn: "Read before", nameRu: "До", slug: `before-${Date.now()}` });
+  const page = await work(browser, ADMIN, "/admin?part=categories");
+  const up = page.getByRole("button", { name: "Move Read before · До up" });
+  await up.waitFor();
+  const { category } = await ilya.mutate("createCategory", { nameEn: "Added meanwhile", nameRu: "После", slug: `after-${Date.now()}` }, "category { id }");
+  await up.click();
+  await page.getByText("somebody has changed the list meanwhile").waitFor();
+  await page.getByRole("button", { name: "Edit Added meanwhile · После" }).waitFor();
+  await up.click();
+  await page.getByText("somebody has changed the list meanwhile").waitFor({ state: "detached" });
+  const names = async () => (await ilya.call("{ categories { name(locale: EN) } }")).categories.map(({ name }) => name);
+  await until(async () => (await names()).indexOf("Read before") === (await names()).length - 3, "it is moved");
+  for (const { id, name } of (await ilya.call("{ categories { id name(locale: EN) } }")).categories) {
+    if (id === category.id || name === "Read before") await ilya.mutate("retireCategory", { id });
+  }
+  await page.context().close();
+}
+
+async function replacesNoSummaryUnseen(browser, { anna, ilya }) {
+  const ticket = await anna.openTicket("Called by the customer");
+  const page = await openTicket(browser, AGENT, ticket);
+  const stored = async () => (await anna.call("query($n: String!) { ticket(number: $n) { summary } }", { n: ticket.number })).ticket.summary;
+  const dialog = page.getByRole("dialog");
+  const rename = async (summary) => {
+    await page.keyboard.press("e");
+    await dialog.getByLabel("Summary").fill(summary);
+  };
+  await rename("Called by the agent");
+  await ilya.mutate("updateTicket", { ticketId: ticket.id, summary: "Called by the admin" });
+  await page.locator("h1", { hasText: "Called by the admin" }).waitFor();
+  await page.keyboard.press("Enter");
+  await dialog.getByText("changed the summary to “Called by the admin” meanwhile").waitFor();
+  assert.equal(await stored(), "Called by the admin");
+  await page.keyboard.press("Enter");
+  await dialog.waitFor({ state: "detached" });
+  assert.equal(await stored(), "Called by the agent");
+
+  // At the same moment, and another change that is no reason to ask.
+  await rename("Called once more");
+  const release = await hold(page, (request) => mentions(request, "mutation ChangeTicket"));
+  const sent = page.waitForRequest((request) => mentions(request, "mutation ChangeTicket"));
+  await page.keyboard.press("Enter");
+  await sent;
+  await ilya.mutate("updateTicket", { ticketId: ticket.id, summary: "Called at once" });
+  release();
+  await dialog.getByText("changed the summary to “Called at once” meanwhile").waitFor();
+  await ilya.mutate("updateTicket", { ticketId: ticket.id, priority: "LOW" });
+  await page.keyboard.press("Enter");
+  await dialog.waitFor({ state: "detached" });
+  assert.equal(await stored(), "Called once more");
+  await page.context().close();
+}
+
+async function showsNothingThatWasFoundByAnotherText(browser, { anna }) {
+  const { number } = await anna.openTicket("A flamingo");
+  const agent = await work(browser, AGENT, "/figures");
+  const releasePeople = await hold(agent, (request) => mentions(request, "query FindPeople"));
+  await agent.goto(`${origin}desk/people?q=anna`);
+  await agent.getByText("Loading…").waitFor();
+  assert.equal(await agent.getByText("Nobody has such a name or address.").count(), 0);
+  releasePeople();
+  await agent.getByRole("link", { name: "Anna Petrova" }).waitFor();
+  await agent.locator('table[aria-busy="false"]').waitFor();
+
+  await agent.goto(`${origin}desk/search?q=flamingo`);
+  await agent.getByRole("link", { name: number }).waitFor();
+  const release = await hold(agent, (request) => mentions(request, "query Search"));
+  await agent.getByLabel("Words, a number, a name").fill("nothing-of-this-kind");
+  await agent.locator('ol[aria-busy="true"]', { hasText: number }).waitFor();
+  release();
+  await agent.getByText("Nothing found.").waitFor();
+  await agent.locator('ol[aria-busy="false"]').waitFor({ state: "attached" });
+  await agent.context().close();
+}
+
+async function saysWhatIsWrongWithAPeriod(browser) {
+  const page = await work(browser, AGENT, "/figures?from=garbage&to=2026-02-31");
+  await page.locator("tfoot td").first().waitFor();
+  const [from, to] = [page.getByLabel("From"), page.getByLabel("To")];
+  assert.match(await from.inputValue(), /^\d{4}-\d\d-\d\d$/);
+  const reads = countOperations(page, "query SupportFigures");
+  await to.fill("2020-01-01");
+  await page.getByText("The first day is after the last one.").waitFor();
+  assert.equal(await page.locator("tfoot").count(), 0);
+  assert.ok(await page.getByRole("button", { name: "CSV" }).isDisabled());
+  await from.fill("2018-12-31");
+  await page.getByText("A period has at most 366 days.").waitFor();
+  assert.equal(reads.count, 0);
+  await from.fill("2019-01-01");
+  await page.locator("tfoot td").first().waitFor();
+  assert.equal(await page.getByRole("alert").count(), 0);
+  await page.context().close();
+}
+
+async function asksBeforeWhatCannotBeUndone(browser, { ilya }) {
+  const name = `Revoked ${Date.now()}`;
+  const page = await work(browser, ADMIN, "/admin?part=tokens");
+  const dialog = page.getByRole("dialog");
+  await page.getByRole("button", { name: "Add", exact: true }).click();
+  await dialog.getByLabel("Name").fill(name);
+  await dialog.getByLabel("Create links that sign customers in").check();
+  const day = dialog.getByLabel("Expires (optional)");
+  for (const wrong of ["20260-01-01", "2020-01-01"]) {
+    await day.fill(wrong);
+    await dialog.getByText("Choose a day from today on, with a year of four digits.").waitFor();
+    assert.ok(await dialog.getByRole("button", { name: "Add", exact: true }).isDisabled());
+  }
+  await day.fill("2099-12-31");
+  await dialog.getByRole("button", { name: "Add", exact: true }).click();
+  const secret = dialog.locator(".secret");
+  await secret.waitFor();
+  for (const _ of [1, 2, 3]) await page.keyboard.press("Escape");
+  assert.ok(await secret.isVisible());
+  assert.ok(await asksBeforeAReload(page));
+  await dialog.getByRole("button", { name: "Close" }).click();
+  await dialog.waitFor({ state: "detached" });
+
+  const revoke = page.getByRole("button", { name: `Revoke ${name}` });
+  await revoke.focus();
+  await page.keyboard.press("Enter");
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await hasFocus(revoke);
+  await page.keyboard.press("Enter");
+  await dialog.getByRole("button", { name: "Revoke", exact: true }).click();
+  await hasFocus(page.getByRole("heading", { name: "Service tokens" }));
+  assert.equal(await revoke.count(), 0);
+
+  const { people } = await ilya.call("query($t: String!) { people(text: $t, first: 1) { id } }", { t: OTHER_CUSTOMER });
+  await page.goto(`${origin}desk/people/${encodeURIComponent(people[0].id)}`);
+  await page.getByRole("button", { name: "Remove all second factors" }).click();
+  await dialog.getByRole("button", { name: "Remove", exact: true }).click();
+  await page.getByRole("listitem").filter({ hasText: "All second factors removed" }).first().waitFor();
+  await page.context().close();
+}
+
+async function keepsTheFocusWhileAnAccountIsChanged(browser, { ilya }) {
+  const email = `focus-${Date.now()}@demo.example`;
+  const { account } = await ilya.mutate("createAccount", { name: "Is changed", email, role: "CUSTOMER", locale: "EN" }, "account { id }");
+  const page = await work(browser, ADMIN, `/people/${encodeURIComponent(account.id)}`);
+  const button = (name) => page.getByRole("button", { name, exact: true });
+  const entry = (text) => page.getByRole("listitem").filter({ hasText: text }).first().waitFor();
+  const press = async (name) => {
+    await button(name).focus();
+    await page.keyboard.press("Enter");
+  };
+  await press("Disable the account");
+  await entry("Disabled");
+  await hasFocus(button("Enable the account"));
+  await page.keyboard.press("Enter");
+  await entry("Enabled");
+  await hasFocus(button("Disable the account"));
+  await page.getByLabel("Name").fill("Was changed");
+  await press("Save");
+  await entry("Name or language changed");
+  await hasFocus(button("Save"));
+  await page.getByLabel("Role").selectOption("AGENT");
+  await press("Change the role");
+  await entry("Role: Customer → Agent");
+  await hasFocus(button("Change the role"));
+  await press("Erase the account");
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("To confirm, type").fill(email);
+  await dialog.getByRole("button", { name: "Erase the account" }).click();
+  await page.getByLabel("Current password").fill(PASSWORD);
+  await page.keyboard.press("Enter");
+  await button("Disable the account").waitFor({ state: "detached" });
+  await hasFocus(page.locator("h1"));
+  await page.context().close();
+}
+
 main("desk-rough", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
@@ -782,6 +1039,15 @@ main("desk-rough", async (browser) => {
     keepsTheFocusAtWhatIsChanged, returnsToTheSearchForPeople,
     beginsWithANoteThatWasNotSent, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
     keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, followsAgainAfterAFailure, readsWhatStandsBesideATicketRarely,
+    asksBeforeATextInADialogIsLost,
+    namesATicketThatHasLeftTheList,
+    printsTheFactsOfATicket,
+    readsAListAgainThatOthersHaveChanged,
+    replacesNoSummaryUnseen,
+    showsNothingThatWasFoundByAnotherText,
+    saysWhatIsWrongWithAPeriod,
+    asksBeforeWhatCannotBeUndone,
+    keepsTheFocusWhileAnAccountIsChanged,
     copiesATokenOrSaysThatItCannot, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;

@@ -46,7 +46,6 @@ const en = {
   "bulk.changed": { one: "{n} ticket was changed.", other: "{n} tickets were changed." },
   "bulk.results": { one: "{n} ticket was not changed", other: "{n} tickets were not changed" },
   "bulk.done": "Changed",
-  "bulk.unknown": "A ticket",
 
   "change.assignee": "Assignee",
   "change.status": "Status",
@@ -90,6 +89,7 @@ const en = {
   "erase.confirm": "Erase permanently",
 
   "rename.title": "Change the summary",
+  "rename.meanwhile": "Nothing was saved: somebody has changed the summary to “{summary}” meanwhile. Save again to replace it by yours.",
 
   "beside.customer": "Customer",
   "beside.others": "Their other tickets",
@@ -170,6 +170,8 @@ const en = {
   "figures.resolutionP90": "Resolution, 90 %",
   "figures.total": "Total",
   "figures.nobody": "Nobody",
+  "figures.reversed": "The first day is after the last one. Choose an earlier first day or a later last one.",
+  "figures.tooLong": "A period has at most {most} days. Choose a shorter one.",
   "figures.help": "Days are in UTC. Open and waiting are counted at the end of the period or day. Half of the times are at most the median, 90 of 100 at most the other.",
 
   "search.label": "Words, a number, a name",
@@ -210,6 +212,7 @@ const en = {
   "manage.disable": "Disable the account",
   "manage.enable": "Enable the account",
   "manage.resetFactors": "Remove all second factors",
+  "manage.resetHelp": "All second factors and recovery codes of {name} are removed, and the sessions end. You can't undo this.",
   "manage.erase": "Erase the account",
 
   "eraseAccount.title": "Erase the account of {name}",
@@ -229,6 +232,7 @@ const en = {
   "admin.up": "Move {name} up",
   "admin.down": "Move {name} down",
   "admin.editNamed": "Edit {name}",
+  "admin.outdated": "Nothing was changed: somebody has changed the list meanwhile. It was read again. Look at it, then try again.",
   "admin.retire": "Retire",
   "admin.retireNamed": "Retire {name}",
   "admin.retired": "retired",
@@ -254,6 +258,8 @@ const en = {
   "token.revoked": "Revoked {time}",
   "token.revoke": "Revoke",
   "token.revokeNamed": "Revoke {name}",
+  "token.revokeHelp": "Programs that use this token can't call the API any more. You can't undo this.",
+  "token.badDay": "Choose a day from today on, with a year of four digits.",
   "scope.CREATE_HANDOFFS": "Create links that sign customers in",
   "scope.PROVISION_CUSTOMERS": "Create and update customers",
 

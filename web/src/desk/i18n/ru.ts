@@ -37,7 +37,6 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "bulk.changed": { one: "Изменена {n} заявка.", few: "Изменены {n} заявки.", many: "Изменено {n} заявок.", other: "Изменено {n} заявки." },
   "bulk.results": { one: "{n} заявка не изменена", few: "{n} заявки не изменены", many: "{n} заявок не изменено", other: "{n} заявки не изменено" },
   "bulk.done": "Изменена",
-  "bulk.unknown": "Заявка",
 
   "change.assignee": "Исполнитель",
   "change.status": "Статус",
@@ -81,6 +80,7 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "erase.confirm": "Стереть навсегда",
 
   "rename.title": "Изменить тему",
+  "rename.meanwhile": "Ничего не сохранено: тему тем временем изменили на «{summary}». Сохраните ещё раз, чтобы заменить её вашей.",
 
   "beside.customer": "Клиент",
   "beside.others": "Другие заявки клиента",
@@ -161,6 +161,8 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "figures.resolutionP90": "Решение, 90 %",
   "figures.total": "Всего",
   "figures.nobody": "Никто",
+  "figures.reversed": "Первый день позже последнего. Выберите более ранний первый день или более поздний последний.",
+  "figures.tooLong": "В периоде не больше {most} дней. Выберите период короче.",
   "figures.help": "Дни по UTC. Открытые и ждущие посчитаны на конец периода или дня. Половина времён не больше медианы, 90 из 100 не больше второго числа.",
 
   "search.label": "Слова, номер, имя",
@@ -201,6 +203,7 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "manage.disable": "Отключить учётную запись",
   "manage.enable": "Включить учётную запись",
   "manage.resetFactors": "Удалить все вторые факторы",
+  "manage.resetHelp": "{name}: все вторые факторы и резервные коды будут удалены, а сеансы завершены. Отменить это нельзя.",
   "manage.erase": "Стереть учётную запись",
 
   "eraseAccount.title": "Стереть учётную запись: {name}",
@@ -220,6 +223,7 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "admin.up": "Поднять: {name}",
   "admin.down": "Опустить: {name}",
   "admin.editNamed": "Изменить: {name}",
+  "admin.outdated": "Ничего не изменено: список тем временем изменили. Он загружен заново. Посмотрите его и попробуйте снова.",
   "admin.retire": "Вывести из работы",
   "admin.retireNamed": "Вывести из работы: {name}",
   "admin.retired": "не используется",
@@ -245,6 +249,8 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "token.revoked": "Отозван {time}",
   "token.revoke": "Отозвать",
   "token.revokeNamed": "Отозвать: {name}",
+  "token.revokeHelp": "Программы с этим токеном больше не смогут обращаться к API. Отменить это нельзя.",
+  "token.badDay": "Выберите день не раньше сегодняшнего, с годом из четырёх цифр.",
   "scope.CREATE_HANDOFFS": "Создавать ссылки для входа клиентов",
   "scope.PROVISION_CUSTOMERS": "Создавать и изменять клиентов",
 

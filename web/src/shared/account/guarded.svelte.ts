@@ -9,8 +9,14 @@ export class Guarded {
   /** What is done once more when the person has confirmed that it is they. */
   pending = $state.raw<Action | null>(null);
 
-  /** `done` is called after each action that succeeded. */
-  constructor(readonly done: () => Promise<unknown> | void) {}
+  /**
+   * `done` is called after each action that succeeded; with `refusal`, which says why one did not,
+   * also after each that was refused.
+   */
+  constructor(
+    readonly done: () => Promise<unknown> | void,
+    readonly refusal?: (errors: UserError[]) => string,
+  ) {}
 
   /** Runs an action. Returns whether it succeeded. */
   async act(action: Action): Promise<boolean> {
@@ -19,8 +25,8 @@ export class Guarded {
       const errors = [...(await action())];
       const isUnconfirmed = errors.some(({ code }) => code === "REAUTHENTICATION_REQUIRED");
       this.pending = isUnconfirmed ? action : null;
-      this.failure = isUnconfirmed ? "" : explain(errors);
-      if (errors.length === 0) await this.done();
+      this.failure = isUnconfirmed ? "" : (this.refusal ?? explain)(errors);
+      if (errors.length === 0 || (this.refusal && !isUnconfirmed)) await this.done();
       return errors.length === 0;
     } catch (error) {
       this.failure = sentence(error);
