@@ -6,7 +6,7 @@ use super::{
 };
 
 /// A permission of a service token. A token grants nothing beyond its scopes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// Create and update customers' accounts.
     ProvisionCustomers,

@@ -134,7 +134,8 @@ pub struct AddCommentInput {
     /// Fail with `CONFLICT` if the ticket's `version` is no longer this.
     expected_version: Option<i32>,
     /// The id of the last event of the ticket that you have seen. Fail with `ANSWERED_MEANWHILE` if
-    /// others have commented since, as far as you may see it.
+    /// others have commented since, as far as you may see it; with `NOT_FOUND` if it is no event of
+    /// the ticket that you may see.
     seen_up_to: Option<ID>,
     /// The files to attach (see `Upload`). The installation limits how many can be attached
     /// (`TOO_MANY`) and how large they can be (`TOO_LARGE`), or accepts none (`NOT_AVAILABLE`).
@@ -199,7 +200,7 @@ pub struct CommentMutation;
 impl CommentMutation {
     /// Adds a comment or an internal note to a ticket. Available to everyone who can see the
     /// ticket; for others it fails with `NOT_FOUND`. A closed ticket accepts no comments: it
-    /// fails with `TICKET_CLOSED`.
+    /// fails with `TICKET_CLOSED`, or with `TICKET_MERGED` if it was merged.
     async fn add_comment(
         &self,
         ctx: &Context<'_>,
@@ -238,9 +239,10 @@ impl CommentMutation {
     /// times. For customers: it fails with `FORBIDDEN` for staff and for the comment of another
     /// customer. Everybody sees that it was edited, staff also what it was, and mails that wait
     /// carry the new text. An equal text changes nothing. It fails with `TOO_LATE` after the 15
-    /// minutes, with `REDACTED` if support has erased the text, with `TICKET_CLOSED` on a closed
-    /// ticket, and with `NOT_FOUND` if you cannot see the comment. It takes about a second: once it
-    /// returns, the earlier text is served no more.
+    /// minutes, with `TOO_MANY` after the 20 edits, with `REDACTED` if support has erased the text,
+    /// with `TICKET_CLOSED` on a closed ticket, with `TICKET_MERGED` on a merged one, and with
+    /// `NOT_FOUND` if you cannot see the comment. Edits count as comments do: `RATE_LIMITED`. It takes
+    /// about a second: once it returns, the earlier text is served no more.
     async fn edit_comment(
         &self,
         ctx: &Context<'_>,

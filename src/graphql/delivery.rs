@@ -127,8 +127,8 @@ pub struct DeliveryMutation;
 impl DeliveryMutation {
     /// Queues a mail again that was `REFUSED`, `GIVEN_UP`, `UNBUILDABLE` or `EXPIRED`. It then has
     /// another 72 hours. One that is queued for later is due at once. A mail that was sent or
-    /// cancelled, or that contained a code, a link or a security notice, cannot be queued again.
-    /// Staff only.
+    /// cancelled, or that contained a code, a link or a security notice, cannot be queued again:
+    /// `NOT_AVAILABLE`. The user error `NOT_FOUND` means that there is no such mail. Staff only.
     async fn retry_delivery(
         &self,
         ctx: &Context<'_>,

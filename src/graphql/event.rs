@@ -260,7 +260,8 @@ pub struct Checkpoint {
 }
 
 /// You can no longer see a ticket, and receive none of its later events. The stream of that
-/// ticket ends after this message; other streams continue.
+/// ticket ends after this message; other streams continue. An event that was on its way may come as
+/// `data: null` with the error `NOT_FOUND` before: ignore it.
 #[derive(SimpleObject)]
 #[graphql(crate = "crate::graphql::executor")]
 pub struct AccessRevoked {

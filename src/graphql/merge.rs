@@ -23,7 +23,8 @@ pub struct MergeTicketInput {
     /// The ticket in which it continues.
     into_id: ID,
     /// The id of the last event of the ticket to merge that you have seen. Fail with
-    /// `ANSWERED_MEANWHILE` if others have commented on it since.
+    /// `ANSWERED_MEANWHILE` if others have commented on it since, and with `NOT_FOUND` if it is no
+    /// event of it.
     seen_up_to: Option<ID>,
 }
 

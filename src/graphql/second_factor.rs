@@ -327,7 +327,8 @@ impl SecondFactorMutation {
     /// replaced; e-mail codes that are already set up fail with `TAKEN`. `NOT_AVAILABLE` means
     /// that this installation sends no mail. `REAUTHENTICATION_REQUIRED` means: call
     /// `reauthenticate` first. That is needed to replace an authenticator, and to add a second factor
-    /// if you signed in more than 10 minutes ago.
+    /// if you signed in more than 10 minutes ago. Mailed codes are counted: `RATE_LIMITED`, with when to
+    /// try again.
     async fn begin_second_factor(
         &self,
         ctx: &Context<'_>,
@@ -468,8 +469,9 @@ impl SecondFactorMutation {
 
     /// Removes all second factors and recovery codes of an account whose owner has lost them.
     /// Admins only. The sessions of the account end, and its owner is notified by mail. Fails
-    /// with `NOT_FOUND` if there is no such account. `REAUTHENTICATION_REQUIRED` means that you
-    /// signed in more than 10 minutes ago: call `reauthenticate` first.
+    /// with `NOT_FOUND` if there is no such account. `ERASED` means that the account was erased, and
+    /// `REAUTHENTICATION_REQUIRED` that you signed in more than 10 minutes ago: call `reauthenticate`
+    /// first.
     async fn reset_second_factors(
         &self,
         ctx: &Context<'_>,

@@ -169,7 +169,7 @@ impl ServiceTokenMutation {
     }
 
     /// Revokes a service token permanently: its next request fails with `UNAUTHENTICATED`. Admins
-    /// only. Fails with `NOT_FOUND` if there is no such token or if it is already revoked.
+    /// only. User error: `NOT_FOUND` if there is no such token or if it is already revoked.
     async fn revoke_service_token(
         &self,
         ctx: &Context<'_>,

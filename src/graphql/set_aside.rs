@@ -113,8 +113,8 @@ pub struct SetAsideMutation;
 #[Object]
 impl SetAsideMutation {
     /// Tries events that were set aside again, within a few seconds. Those that succeed disappear
-    /// from `setAsideEvents`; nobody is notified twice. Admins only. Fails with `NOT_FOUND` if one
-    /// of the events is not set aside.
+    /// from `setAsideEvents`; nobody is notified twice. Admins only. User error: `NOT_FOUND` if
+    /// one of the events is not set aside.
     async fn retry_set_aside(
         &self,
         ctx: &Context<'_>,

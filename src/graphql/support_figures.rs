@@ -121,7 +121,7 @@ impl SupportFiguresRow {
         self.0.open
     }
 
-    /// The number of these that were `WAITING_FOR_SUPPORT`.
+    /// The number of the tickets in `open` that were `WAITING_FOR_SUPPORT`.
     async fn waiting(&self) -> i64 {
         self.0.waiting
     }

@@ -368,7 +368,8 @@ pub struct CreateTicketInput {
     category_id: ID,
     /// The subject, in one line: 1 to 255 characters.
     summary: String,
-    /// The request: 1 to 65,536 characters of plain text. Line ends become `\n`.
+    /// The request: 1 to 65,536 characters of plain text. Line ends become `\n`, and white space at the
+    /// end is removed.
     description: String,
     /// The files to attach (see `Upload`). The installation limits how many can be attached
     /// (`TOO_MANY`) and how large they can be (`TOO_LARGE`), or accepts none (`NOT_AVAILABLE`).
@@ -405,7 +406,8 @@ pub struct UpdateTicketInput {
     /// The new status. Staff may move a ticket between `WAITING_FOR_SUPPORT`, `WORKING_ON_IT`
     /// and `WAITING_FOR_CUSTOMER`, and from these to `RESOLVED` or `CLOSED`. The customer who
     /// opened it may move it from these to `RESOLVED` or `CLOSED`, and from `RESOLVED` back to
-    /// `WAITING_FOR_SUPPORT`. Everything else is the user error `ILLEGAL_TRANSITION`.
+    /// `WAITING_FOR_SUPPORT`. Everything else is the user error `ILLEGAL_TRANSITION`, or
+    /// `TICKET_MERGED` if the ticket was merged.
     status: Option<TicketStatus>,
     /// The new priority.
     priority: Option<TicketPriority>,
@@ -414,12 +416,13 @@ pub struct UpdateTicketInput {
     assignee_id: MaybeUndefined<ID>,
     /// The id of the new category.
     category_id: Option<ID>,
-    /// The new summary: 1 to 255 characters.
+    /// The new summary, in one line: 1 to 255 characters.
     summary: Option<String>,
     /// Fail with `CONFLICT` if the ticket's `version` is no longer this.
     expected_version: Option<i32>,
     /// The id of the last event of the ticket that you have seen. Fail with `ANSWERED_MEANWHILE` if
-    /// others have commented since, as far as you may see it.
+    /// others have commented since, as far as you may see it; with `NOT_FOUND` if it is no event of
+    /// the ticket that you may see.
     seen_up_to: Option<ID>,
 }
 
@@ -485,9 +488,11 @@ impl TicketMutation {
     ///
     /// Fails with `NOT_FOUND` if you may not see the ticket, and with `FORBIDDEN` if a customer
     /// sets a field other than `status`. User errors: `CONFLICT` for an outdated
-    /// `expectedVersion`; `ILLEGAL_TRANSITION` for a status that you may not set now;
-    /// `NOT_ASSIGNABLE` for an assignee who is not active staff; `CATEGORY_RETIRED` for a category
-    /// that accepts no new tickets; `NOT_FOUND` for an unknown category or a malformed id.
+    /// `expectedVersion`; `ANSWERED_MEANWHILE` for an outdated `seenUpTo`; `ILLEGAL_TRANSITION` for a
+    /// status that you may not set now, or `TICKET_MERGED`; `NOT_ASSIGNABLE` for an assignee who is not
+    /// active staff; `CATEGORY_RETIRED` for a category that accepts no new tickets; `NOT_FOUND` for an
+    /// unknown category or event or a malformed id; and `REQUIRED`, `TOO_LONG` or `INVALID` for the
+    /// summary.
     async fn update_ticket(
         &self,
         ctx: &Context<'_>,

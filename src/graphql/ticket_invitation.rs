@@ -177,8 +177,9 @@ impl TicketInvitationMutation {
     ///
     /// For the customer who opened the ticket, and for staff; others get `FORBIDDEN`, or
     /// `NOT_FOUND` if they may not see the ticket. User errors: `INVALID` for your own address
-    /// and for one of staff; `NOT_AVAILABLE` if an invitation of the address to the ticket was
-    /// declined in the last 14 days; `TICKET_CLOSED`; and `TOO_MANY` beyond 50 participants and
+    /// and for one of staff, and for staff also for somebody who takes part already: customers do not
+    /// learn who has an account. `NOT_AVAILABLE` if an invitation of the address to the ticket was
+    /// declined in the last 14 days; `TICKET_CLOSED` or `TICKET_MERGED`; and `TOO_MANY` beyond 50 participants and
     /// open invitations, or 200 former participants. Calls are counted: `RATE_LIMITED` after 20
     /// within an hour, 100 for staff, and after 3 invitations of one address within a day,
     /// 10 from everybody within an hour.
@@ -226,7 +227,7 @@ impl TicketInvitationMutation {
     /// Accepts an invitation to your address: you take part in the ticket from now on.
     /// `removeParticipant` ends that. `NOT_FOUND` if there is no such invitation to your address
     /// any more. User errors: `EXPIRED` if you have declined it or it has expired,
-    /// `TICKET_CLOSED`, and `TOO_MANY` if the ticket has too many participants.
+    /// `TICKET_CLOSED` or `TICKET_MERGED`, and `TOO_MANY` if the ticket has too many participants.
     async fn accept_invitation(
         &self,
         ctx: &Context<'_>,

@@ -1,7 +1,7 @@
 //! Customers edit their own comments.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account,
+    ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, merged,
     queued::{CountedCreation, Creation},
     rate_limit, redaction, ticket,
     tries::Tries,
@@ -51,11 +51,24 @@ pub async fn edit(
         let free = (!tries.is_last()).then_some(ticket);
         let edited = services.database.write(async |db| edit.make(services, db, free).await).await;
         if !tries.go_on(&edited) {
-            break edited?;
+            match edited {
+                Ok(edited) => break edited,
+                Err(error) => {
+                    let error = merged::explain(actor, services, ticket, error).await;
+                    return Err(about_comment(error));
+                }
+            }
         }
     };
     redaction::until_unshared().await;
     Ok(edited)
+}
+
+/// Returns an error about the field that the input has.
+fn about_comment(error: ServiceError) -> ServiceError {
+    let ServiceError::Invalid(errors) = error else { return error };
+    let named = errors.into_iter().map(|error| UserError { field: vec!["commentId"], ..error });
+    ServiceError::Invalid(named.collect())
 }
 
 /// A new text of a comment.

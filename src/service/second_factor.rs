@@ -6,7 +6,7 @@ use super::{
     code::{self, CodeSent, SubmittedCode, VerifiedCode},
     priority_mail,
     rate_limit::{self, Limit},
-    session,
+    session, staff,
 };
 use crate::{
     crypto::totp::Authenticator,
@@ -349,8 +349,8 @@ pub async fn regenerate_recovery_codes(
 /// notifies the owner, without the admin's device and network address.
 ///
 /// # Errors
-/// Returns an error if the actor is not an admin or the account does not exist, and a user error if
-/// they must [re-authenticate](super::reauthentication::reauthenticate) first.
+/// Returns an error if the actor is not an admin or the account does not exist, and a user error if it
+/// was erased or they must [re-authenticate](super::reauthentication::reauthenticate) first.
 pub async fn reset(
     actor: &Actor,
     services: &Services,
@@ -360,13 +360,14 @@ pub async fn reset(
     if actor.account_id() == Some(account) {
         authorise_with_proof(actor, services, Action::ReplaceSecondFactors).await?;
     }
-    let found = db::account::by_ids(&mut *services.database.read().await?, &[account]).await?;
-    let account = found.into_iter().next().ok_or(ServiceError::NotFound)?;
-    let now = services.ambient.now();
+    let (id, now) = (account, services.ambient.now());
     services
         .database
         .write(async |db| {
-            db::account::lock(db, account.id).await?;
+            let account =
+                db::account::lock_and_read(db, id).await?.ok_or(ServiceError::NotFound)?;
+            staff::require_not_erased(&account)
+                .map_err(|error| UserError { field: vec!["accountId"], ..error })?;
             for method in [Method::Authenticator, Method::Email] {
                 second_factor::remove(db, account.id, method).await?;
             }
@@ -376,10 +377,9 @@ pub async fn reset(
             let unknown = &ClientOrigin::default();
             report(services, db, actor, &account, (event, notice), unknown, now).await?;
             session::end_sessions(services, db, account.id, None, actor, now).await?;
-            Ok::<_, DbError>(())
+            Ok::<_, ServiceError>(account)
         })
-        .await?;
-    Ok(account)
+        .await
 }
 
 fn new_recovery_codes(services: &Services) -> Vec<RecoveryCode> {

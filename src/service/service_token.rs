@@ -1,5 +1,7 @@
 //! Service tokens, with which machines authenticate.
 
+use std::collections::BTreeSet;
+
 use super::{
     ServiceError, Services, UserError, UserErrorCode, audit, authorise, authorise_with_proof,
     idempotency::{IdempotentCall, fingerprint},
@@ -97,7 +99,8 @@ impl NewServiceToken {
     }
 
     fn fingerprint(&self, name: &Label) -> [u8; 32] {
-        let scopes = format!("{:?}", self.scopes);
+        // A set, as it is stored.
+        let scopes = format!("{:?}", self.scopes.iter().collect::<BTreeSet<_>>());
         let expires_at = self.expires_at.map(|at| at.to_rfc3339()).unwrap_or_default();
         fingerprint("createServiceToken", &[name.as_str(), &scopes, &expires_at])
     }

@@ -297,7 +297,7 @@ async function losesOnlyTheExpiredFile(browser, { anna }) {
   await picker.setInputFiles([{ name: "empty.txt", mimeType: "text/plain", buffer: Buffer.alloc(0) }]);
   await page.getByText("empty.txt was not uploaded. The file is empty.").waitFor();
   await picker.setInputFiles([{ name: "large.bin", mimeType: "application/octet-stream", buffer: Buffer.alloc(27_000_000) }]);
-  await page.getByText("large.bin was not uploaded. The file is too large.").waitFor();
+  await page.getByText("large.bin was not uploaded. A file can have 26.2 MB at most.").waitFor();
   assert.equal(await field(page).inputValue(), "More files");
   // One that was cut off is uploaded again.
   await page.route("**/graphql", (route) => (route.request().postData() ?? "multipart").includes("query") ? route.fallback() : route.abort(), { times: 1 });

@@ -109,6 +109,14 @@ async fn only_the_author_edits_a_comment_within_fifteen_minutes() {
     let (last, _) = anna.comment(&ticket, "the last").await;
     anna.update(&ticket, json!({ "status": "CLOSED" })).await;
     assert_eq!(edit(&anna, &last, "x").await.user_errors("editComment"), ["TICKET_CLOSED"]);
+    let (merged, other) = (anna.create_ticket("two").await, anna.create_ticket("three").await);
+    let (last, _) = anna.comment(&merged, "the last").await;
+    let merge = "mutation($a: ID!, $b: ID!) {
+        mergeTicket(input: { ticketId: $a, intoId: $b }) { userErrors { code } } }";
+    marta.ok(merge, json!({ "a": merged.id, "b": other.id })).await;
+    let reply = edit(&anna, &last, "x").await;
+    assert_eq!(reply.user_errors("editComment"), ["TICKET_MERGED"], "{}", reply.body);
+    assert_eq!(*reply.at("/data/editComment/userErrors/0/field/0"), "commentId");
     server.stop().await;
 }
 

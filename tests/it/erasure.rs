@@ -41,7 +41,7 @@ pub async fn admin(server: &TestServer) -> Client {
     ada
 }
 
-async fn reauthenticate(client: &Client) {
+pub async fn reauthenticate(client: &Client) {
     let document =
         "mutation($p: String!) { reauthenticate(input: { password: $p }) { userErrors { code } } }";
     let reply = client.send(document, json!({ "p": PASSWORD })).await;

@@ -463,11 +463,15 @@ async fn an_admin_can_reset_a_customers_second_factors() {
     let refused = fixture.boris.send(reset, input.clone()).await;
     assert_eq!(*refused.at("/errors/0/extensions/code"), "FORBIDDEN");
     let admin = server.sign_up("Ada", Role::Admin).await;
-    admin.ok(reset, input).await;
+    admin.ok(reset, input.clone()).await;
     assert!(sign_in(server, "anna@example.com").await["session"].is_object());
     let reply = anna.send("{ viewer { name } }", json!({})).await;
     assert_eq!(*reply.at("/errors/0/extensions/code"), "UNAUTHENTICATED");
     fixture.smtp.nth(1, "removed all second factors").await;
+    crate::erasure::reauthenticate(&admin).await;
+    crate::erasure::erase(&admin, input["input"]["accountId"].as_str().unwrap(), "KEEP").await;
+    let erased = admin.send(reset, input).await;
+    assert_eq!(erased.user_errors("resetSecondFactors"), ["ERASED"], "{}", erased.body);
     fixture.server.stop().await;
 }
 

@@ -99,7 +99,7 @@ pub struct OwnSessionMutation;
 #[Object]
 impl OwnSessionMutation {
     /// Ends one of your sessions, and its live streams. It may be the session of this request.
-    /// Fails with `NOT_FOUND` if you have no such session or if it has already ended.
+    /// User error: `NOT_FOUND` if you have no such session or if it has already ended.
     async fn revoke_session(
         &self,
         ctx: &Context<'_>,
