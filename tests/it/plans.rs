@@ -223,6 +223,9 @@ async fn assert_no_whole_scans(plan_cache_mode: &str) {
             server.plans_of(async || drop(client.ok(&query, variables.clone()).await)).await;
         assert!(!plans.is_empty(), "{query} {variables}");
         seen += plans.len();
+        // Postgres takes a generic plan only if it costs less than the others: of one that is forced,
+        // what was not executed says nothing.
+        let plans = if plan_cache_mode == "force_generic_plan" { executed(&plans) } else { plans };
         scans.extend(whole_scans(&plans, &format!("{query} {variables}")));
         // A customer's search must not use an index of everybody's texts: it would take longer the
         // more others write.
@@ -315,6 +318,15 @@ async fn assert_no_whole_scans(plan_cache_mode: &str) {
     }
     assert!(scans.is_empty(), "{}", scans.join("\n"));
     server.stop().await;
+}
+
+/// Returns plans without the parts that were not executed.
+fn executed(plans: &[String]) -> Vec<String> {
+    let lines = |plan: &String| {
+        let lines = plan.lines().filter(|line| !line.contains("(never executed)"));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    plans.iter().map(lines).collect()
 }
 
 /// Returns the plans that scan a whole growing table, each after the request that caused it. Counts may

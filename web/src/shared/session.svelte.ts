@@ -11,7 +11,6 @@ const BOOT = graphql(`
   query Boot {
     viewer { id name email locale role secondFactors { method } }
     branding { name color logoUrl imprintUrl privacyUrl }
-    fileLimits { maxFileBytes }
   }
 `);
 const SIGN_OUT = graphql(`
@@ -30,8 +29,6 @@ export const session = $state({
   failure: null as ApiError | null,
   viewer: null as Viewer | null,
   branding: null as Branding | null,
-  /** The largest size of a file, in bytes. */
-  maxFileBytes: Infinity,
   /** The session has ended while the page was open. */
   hasEnded: false,
   /** Another person has signed in in another tab, so this one may not send anything. */
@@ -57,7 +54,6 @@ export async function read(): Promise<boolean> {
     const { data, error } = await attemptAsAnybody(BOOT, {});
     if (error && error.code !== "UNAUTHENTICATED") session.failure = error;
     else await begin(data?.viewer ?? null, data?.branding ?? null);
-    session.maxFileBytes = data?.fileLimits.maxFileBytes ?? session.maxFileBytes;
   } catch (error) {
     session.failure = asApiError(error);
   }

@@ -1,11 +1,11 @@
 // Files on their way into drafts. They arrive although their author has left the page.
 import { ApiError } from "./api/client";
 import { pause } from "./api/pause";
-import { upload } from "./api/upload";
+import { maxFileBytes, upload } from "./api/upload";
 import { draftName } from "./drafts";
 import { sentence } from "./errors";
 import { bytes, t } from "./i18n/index.svelte";
-import { leaving, session } from "./session.svelte";
+import { leaving } from "./session.svelte";
 import { guardPage } from "./upgrade.svelte";
 import { attach, type Writing } from "./writing.svelte";
 
@@ -40,16 +40,19 @@ export class Upload {
 
   /** Uploads the file when its turn has come, and adds it to the draft. */
   run(): void {
-    const most = session.maxFileBytes;
-    // The server hangs up on a file that is far too large, as a lost line does.
-    this.failure = this.file.size > most ? t("files.tooLarge", { size: bytes(most) }) : "";
-    if (this.failure) return;
+    this.failure = "";
     waiting.push(this);
     sendNext();
   }
 
   async send(): Promise<void> {
+    // The server hangs up on a file that is far too large, as a lost line does.
+    const most = await maxFileBytes();
     if (!uploads.list.includes(this)) return;
+    if (this.file.size > most) {
+      this.failure = t("files.tooLarge", { size: bytes(most) });
+      return;
+    }
     try {
       this.#abort = new AbortController();
       const { id, name, size } = await upload(this.file, (part) => (this.part = part), this.#abort.signal);

@@ -1,4 +1,4 @@
-import { ApiError, errorOf, guardRequest, headers } from "./client";
+import { ApiError, errorOf, guardRequest, headers, request } from "./client";
 import { graphql, textOf, type Scalar } from "./document";
 import type { ResultOf } from "gql.tada";
 
@@ -11,6 +11,10 @@ const UPLOAD = graphql(`
   }
 `);
 
+const LIMITS = graphql(`
+  query FileLimits { fileLimits { maxFileBytes } }
+`);
+
 /** A file that the server keeps for a message that is still being written. */
 export type Uploaded = NonNullable<ResultOf<typeof UPLOAD>["uploadFile"]["file"]>;
 
@@ -19,6 +23,14 @@ export class RejectedFile extends Error {
   constructor(readonly code: Scalar<"UserErrorCode">) {
     super(code);
   }
+}
+
+let limit: number | undefined;
+
+/** Returns the largest size of a file, in bytes, or infinity if the server does not say. */
+export async function maxFileBytes(): Promise<number> {
+  limit ??= await request(LIMITS, {}).then(({ fileLimits }) => fileLimits.maxFileBytes, () => undefined);
+  return limit ?? Infinity;
 }
 
 /** The browser cannot read the file. */
