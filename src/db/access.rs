@@ -35,11 +35,13 @@ struct NameRow {
 /// Returns the names of tables and sequences that the role may not use as the server does, at most
 /// five.
 pub async fn without_rights(db: &mut Connection) -> Result<Vec<String>, DbError> {
-    // CASE, because a function for sequences fails for tables.
+    // Those of others, such as of an extension, have another owner. CASE, because a function for
+    // sequences fails for tables.
     let rows = diesel::sql_query(
         "SELECT c.relname::text AS name
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname = current_schema() AND c.relname <> '__diesel_schema_migrations'
+           AND c.relowner = (SELECT relowner FROM pg_class WHERE oid = to_regclass('tickets'))
            AND NOT CASE c.relkind
                WHEN 'S' THEN has_sequence_privilege(c.oid, 'USAGE')
                    AND has_sequence_privilege(c.oid, 'SELECT')

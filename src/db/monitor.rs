@@ -172,7 +172,11 @@ pub async fn database_state(db: &mut Connection) -> Result<DatabaseState, DbErro
                 current_setting('server_version_num')::bigint AS version_number,
                 limited_by, most AS max_connections, open AS connections,
                 current_setting('server_encoding') AS encoding,
-                lower(U&'\\041F') = U&'\\043F' AS folds_case,
+                -- Not constant: other encodings have no such characters, and would fail.
+                CASE WHEN current_setting('server_encoding') = 'UTF8'
+                    THEN lower(chr(1055 + 0 * length(current_setting('server_encoding'))))
+                        = chr(1087 + 0 * length(current_setting('server_encoding')))
+                    ELSE false END AS folds_case,
                 EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm') AS has_trigrams,
                 (SELECT coalesce(string_agg(DISTINCT b.pid::text, ', '), '')
                  FROM pg_stat_activity a, unnest(pg_blocking_pids(a.pid)) b (pid)

@@ -519,7 +519,7 @@ pub(super) fn refusal(error: &tokio_postgres::Error) -> String {
             " (correct the user and the password in `database.url`, or allow them in pg_hba.conf)"
         }
         SqlState::TOO_MANY_CONNECTIONS => {
-            " (raise `max_connections`, or lower `database.pool_size` of the nodes)"
+            " (raise this limit, or lower `database.pool_size` of the nodes)"
         }
         _ => "",
     };

@@ -100,7 +100,8 @@ impl NewServiceToken {
 
     fn fingerprint(&self, name: &Label) -> [u8; 32] {
         // A set, as it is stored.
-        let scopes = format!("{:?}", self.scopes.iter().collect::<BTreeSet<_>>());
+        let scopes = self.scopes.iter().collect::<BTreeSet<_>>();
+        let scopes = format!("{:?}", scopes.into_iter().collect::<Vec<_>>());
         let expires_at = self.expires_at.map(|at| at.to_rfc3339()).unwrap_or_default();
         fingerprint("createServiceToken", &[name.as_str(), &scopes, &expires_at])
     }

@@ -333,8 +333,16 @@ async fn doctor_and_the_start_name_the_rights_that_a_role_lacks() {
     client.batch_execute(&grant("USAGE, SELECT, UPDATE ON ALL SEQUENCES")).await.unwrap();
     let report = Report::of(&database, &variables).await;
     assert_eq!(report.check("rights")["status"], "ok", "{}", report.document);
+    // A table of somebody else is none of ours.
+    let other = format!(
+        "CREATE ROLE other_{role}; CREATE TABLE spatial_ref_sys (id int);
+         ALTER TABLE spatial_ref_sys OWNER TO other_{role}"
+    );
+    client.batch_execute(&other).await.unwrap();
     let started = Process::serve(&variables).await;
     assert!(started.terminate(Signal::TERM).await);
+    let drop = format!("DROP OWNED BY other_{role}; DROP ROLE other_{role}");
+    client.batch_execute(&drop).await.unwrap();
     client.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
 }
 
@@ -361,14 +369,19 @@ async fn doctor_warns_of_a_limit_of_connections_that_a_node_exceeds_and_of_a_wro
     let drop = format!("DROP OWNED BY limited_{name}; DROP ROLE limited_{name}");
     client.batch_execute(&drop).await.unwrap();
 
-    let create = format!("CREATE DATABASE {name}_c TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'");
-    client.batch_execute(&create).await.unwrap();
-    let url = database.url.replacen(name, &format!("{name}_c"), 1);
-    let report = Report::of(&database, &[("DATABASE_URL", &url)]).await;
-    let encoding = report.check("encoding");
-    assert_eq!(encoding["status"], "warning", "{encoding}");
-    assert!(encoding["detail"].as_str().unwrap().contains("Cyrillic"), "{encoding}");
-    client.batch_execute(&format!("DROP DATABASE {name}_c WITH (FORCE)")).await.unwrap();
+    for (encoding, detail) in
+        [("UTF8", "Cyrillic"), ("LATIN1", "is LATIN1"), ("SQL_ASCII", "ASCII")]
+    {
+        let create =
+            format!("CREATE DATABASE {name}_c TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'");
+        client.batch_execute(&create).await.unwrap();
+        let url = database.url.replacen(name, &format!("{name}_c"), 1);
+        let report = Report::of(&database, &[("DATABASE_URL", &url)]).await;
+        let check = report.check("encoding");
+        assert_eq!(check["status"], "warning", "{check}");
+        assert!(check["detail"].as_str().unwrap().contains(detail), "{check}");
+        client.batch_execute(&format!("DROP DATABASE {name}_c WITH (FORCE)")).await.unwrap();
+    }
 }
 
 /// The other version is only its row: the binary of another version is not at hand.
