@@ -80,12 +80,13 @@ pub(super) const LOCK_TIMED_OUT: [&str; 2] = [
 /// How Postgres reports a deadlock (SQLSTATE 40P01).
 pub(super) const DEADLOCK: [&str; 2] = ["deadlock detected", "обнаружена взаимоблокировка"];
 
-/// What Postgres reports if it cannot serve anybody at the moment: a full disk or memory, too many
-/// connections, a start or a stop. diesel hides the code of an error, and the messages come in the
+/// What the system says of a full disk, in the languages of [`UNAVAILABLE`].
+pub(super) const DISK_FULL: [&str; 2] = ["No space left on device", "не осталось свободного места"];
+
+/// What Postgres reports if it cannot serve anybody at the moment, beside a full disk: a full memory, too
+/// many connections, a start or a stop. diesel hides the code of an error, and the messages come in the
 /// language of the server.
-const UNAVAILABLE: [&str; 18] = [
-    "No space left on device",
-    "не осталось свободного места",
+const UNAVAILABLE: [&str; 16] = [
     "out of memory",
     "нехватка памяти",
     "out of shared memory",
@@ -109,11 +110,11 @@ impl DbError {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::Statement(Error::BrokenTransactionManager) => true,
-            Self::Statement(Error::DatabaseError(kind, information)) => match kind {
+            Self::Statement(Error::DatabaseError(kind, _)) => match kind {
                 DatabaseErrorKind::UnableToSendCommand
                 | DatabaseErrorKind::ClosedConnection
                 | DatabaseErrorKind::ReadOnlyTransaction => true,
-                _ => UNAVAILABLE.iter().any(|text| information.message().contains(text)),
+                _ => self.has_message(&DISK_FULL) || self.has_message(&UNAVAILABLE),
             },
             _ => false,
         }

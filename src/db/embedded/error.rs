@@ -7,6 +7,8 @@ use std::{
 
 use rustix::fs::statvfs;
 
+use super::super::pool::DISK_FULL;
+
 /// A disk with fewer free bytes is full.
 const FULL: u64 = 1 << 20;
 
@@ -216,14 +218,14 @@ fn example(closed: &Path) -> String {
     if Path::new(USUAL).starts_with(closed) { String::new() } else { format!(", such as {USUAL}") }
 }
 
-/// Returns what the end of a log does not say: the log of a program that fails on a full disk may be empty.
+/// Returns what the end of a log does not say: the log of a program that fails on a full disk may be
+/// empty.
 fn cause(log: &Path, tail: &str) -> String {
-    let says_so = ["No space left on device", "не осталось свободного места"];
     let has_room = || {
         let disk = log.parent().and_then(|folder| statvfs(folder).ok());
         disk.is_none_or(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= FULL)
     };
-    let is_full = says_so.iter().any(|it| tail.contains(it)) || !has_room();
+    let is_full = DISK_FULL.iter().any(|it| tail.contains(it)) || !has_room();
     if is_full { ": its disk is full. Make room, then start again".into() } else { String::new() }
 }
 

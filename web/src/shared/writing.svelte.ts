@@ -74,9 +74,10 @@ export class Writing {
   copyTo(name: string): boolean {
     const { summary, body, files } = $state.snapshot(this.draft);
     const other = new Writing(name);
+    const { summary: shown, body: before } = other.draft;
     other.change({
-      summary: other.draft.summary || summary,
-      body: [other.draft.body, body].filter(Boolean).join("\n\n"),
+      summary: shown || summary,
+      body: [before, shown && summary, body].filter(Boolean).join("\n\n"),
       files: [...other.draft.files, ...files],
     });
     return other.isStored;

@@ -25,12 +25,18 @@ export class RejectedFile extends Error {
   }
 }
 
-let limit: number | undefined;
+let limit: Promise<number> | undefined;
 
 /** Returns the largest size of a file, in bytes, or infinity if the server does not say. */
-export async function maxFileBytes(): Promise<number> {
-  limit ??= await request(LIMITS, {}).then(({ fileLimits }) => fileLimits.maxFileBytes, () => undefined);
-  return limit ?? Infinity;
+export function maxFileBytes(): Promise<number> {
+  limit ??= request(LIMITS, {}).then(
+    ({ fileLimits }) => fileLimits.maxFileBytes,
+    () => {
+      limit = undefined;
+      return Infinity;
+    },
+  );
+  return limit;
 }
 
 /** The browser cannot read the file. */
