@@ -2,7 +2,7 @@
 // category, an unknown placeholder, a list that loads slowly, tickets that others close, a server that is away.
 // Each time a sentence says what to do, and nothing that was written is lost.
 
-const { ADMIN, AGENT, ask, assert, controlStreams, countOperations, CUSTOMER, field, hold, holdAnswers, loseAnswer, main, mentions, openTicket, origin, OTHER_CUSTOMER, PASSWORD, Person, row, signIn, until, visit, work } = require("./desk-lib");
+const { ADMIN, AGENT, ask, assert, controlStreams, countOperations, CUSTOMER, field, hasFocus, hold, holdAnswers, loseAnswer, main, mentions, openTicket, origin, OTHER_CUSTOMER, PASSWORD, Person, row, signIn, until, visit, work } = require("./desk-lib");
 
 /** One more than a message may have. */
 const MOST = 65_536;
@@ -201,11 +201,15 @@ async function leavesEnterToLinksAndButtons(browser, { anna }) {
   const page = await work(browser, AGENT, "?view=open");
   await row(page, "Selected in the queue").waitFor();
   await page.keyboard.press("j");
-  for (const [name, path] of [["Search", "desk/search"], ["Queue", "desk"]]) {
+  const follow = async (name, path) => {
     await page.getByRole("navigation").getByRole("link", { name, exact: true }).focus();
     await page.keyboard.press("Enter");
     await page.waitForURL((url) => url.pathname === `/${path}`);
-  }
+  };
+  await follow("Search", "desk/search");
+  // The page of the search takes the focus when it is there.
+  await hasFocus(page.getByRole("searchbox"));
+  await follow("Queue", "desk");
   await row(page, "Selected in the queue").waitFor();
   await page.keyboard.press("j");
   await page.keyboard.press("Enter");
@@ -484,9 +488,6 @@ async function leadsOnFromAnAddressOfNothing(browser) {
   assert.equal(new URL(portal.url()).search, "");
   await portal.context().close();
 }
-
-/** Waits until an element has the focus. */
-const hasFocus = (locator) => until(async () => (await locator.count()) === 1 && locator.evaluate((element) => element === document.activeElement), `${locator} has the focus`);
 
 async function keepsTheFocusAtWhatIsChanged(browser, { anna, ilya }) {
   await ilya.mutate("createCannedAnswer", { title: "Upper", body: "Upper", isShared: true });

@@ -1,7 +1,7 @@
 // What a person writes survives what happens around it: no network, an expired session, another person,
 // another tab, old keys, lost files, a limit.
 
-const { ADMIN, AGENT, assert, CUSTOMER, hold, loseAnswer, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, signIn, until, visit } = require("./portal-lib");
+const { ADMIN, AGENT, assert, CUSTOMER, hasFocus, hold, loseAnswer, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, signIn, until, visit } = require("./portal-lib");
 
 const field = (page) => page.getByLabel("Add a comment");
 const post = (page) => page.getByRole("button", { name: "Post comment" });
@@ -369,7 +369,6 @@ async function uploadsManyFilesInTheirOrder(browser, { anna }) {
 async function keepsTheFocusAtWhatIsChanged(browser, { anna }) {
   const { page } = await openTicket(browser, anna, "Keeps the focus");
   const button = (name) => page.getByRole("button", { name, exact: true });
-  const hasFocus = (locator) => until(async () => (await locator.count()) === 1 && locator.evaluate((element) => element === document.activeElement), `${locator} has the focus`);
   const press = async (name) => {
     await button(name).focus();
     await page.keyboard.press("Enter");
@@ -399,7 +398,6 @@ async function keepsTheFocusWhereSomethingEnds(browser, { anna, marta }) {
   const { ticket, page } = await openTicket(browser, anna, "Keeps the focus too");
   const button = (name) => page.getByRole("button", { name });
   const heading = (name) => page.getByRole("heading", { name });
-  const hasFocus = (locator) => until(async () => (await locator.count()) === 1 && locator.evaluate((element) => element === document.activeElement), `${locator} has the focus`);
   const press = async (name) => {
     await button(name).focus();
     await page.keyboard.press("Enter");

@@ -27,6 +27,12 @@ async function until(look, message) {
   while (!(await look())) assert.ok(Date.now() < deadline, message ?? look.toString());
 }
 
+/** Waits until an element has the focus. */
+async function hasFocus(locator) {
+  const look = async () => (await locator.count()) === 1 && locator.evaluate((element) => element === document.activeElement);
+  await until(look, `${locator} has the focus`);
+}
+
 /** A person who uses the API beside the browser. */
 class Person {
   static async signIn(email) {
@@ -198,4 +204,4 @@ function main(name, run) {
   );
 }
 
-module.exports = { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, hold, holdAnswers, loseAnswer, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, pictures, problems, signIn, until, visit, words };
+module.exports = { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, hasFocus, hold, holdAnswers, loseAnswer, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, pictures, problems, signIn, until, visit, words };
