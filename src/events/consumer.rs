@@ -22,7 +22,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::{sync::watch, time};
 use tracing::Instrument as _;
 
-use super::{hub::Hub, log::EventLog};
+use super::{hub::Hub, log::EventLog, task::survive_panics};
 use crate::{
     db::{
         Blame, Connection, Database, DbError, consumer, feed, savepoint,
@@ -142,7 +142,7 @@ impl ConsumerRunner {
     async fn process_forever(mut self) {
         let mut pause = RETRY_AFTER;
         loop {
-            match self.advance_and_announce().await {
+            match survive_panics(self.advance_and_announce()).await {
                 Ok(progress) => {
                     pause = RETRY_AFTER;
                     if progress.processed < PAGE {

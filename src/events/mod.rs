@@ -56,4 +56,4 @@ pub use scope::StreamScope;
 pub use search_index::SearchIndex;
 pub use session_watch::SessionWatch;
 pub use subscription::Subscription;
-pub use task::run_to_completion;
+pub use task::{run_to_completion, survive_panics};

@@ -16,6 +16,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use super::task::survive_panics;
 use crate::{
     db::{Database, DbError, presence},
     domain::{
@@ -118,9 +119,15 @@ impl Presence {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            for announcement in self.tick() {
-                // The next call makes up for one that could not be sent.
-                drop(self.send(database, announcement).await);
+            let tick = async {
+                for announcement in self.tick() {
+                    // The next call makes up for one that could not be sent.
+                    drop(self.send(database, announcement).await);
+                }
+                Ok(())
+            };
+            if let Err(error) = survive_panics(tick).await {
+                tracing::warn!(%error, "keeping the presence of staff up to date failed");
             }
         }
     }

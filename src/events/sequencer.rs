@@ -15,6 +15,7 @@ use std::{
 
 use tokio::time;
 
+use super::task::survive_panics;
 use crate::{
     db::{Connection, Database, DbError, feed, feed_hints::FeedHints, placing},
     domain::clock::Ambient,
@@ -53,9 +54,9 @@ impl Sequencer {
         let mut failed = false;
         loop {
             let woken = time::timeout(POLL, self.database.committed()).await.is_ok();
-            let placed =
-                if woken || failed { self.place_all().await } else { self.place_any().await };
-            failed = match placed {
+            let all = woken || failed;
+            let place = async { if all { self.place_all().await } else { self.place_any().await } };
+            failed = match survive_panics(place).await {
                 Ok(()) => false,
                 Err(error) => {
                     tracing::warn!(%error, "placing events in the feed failed; retrying");

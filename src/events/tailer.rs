@@ -9,7 +9,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::time;
 
-use super::{hub::Hub, presence::Presence};
+use super::{hub::Hub, presence::Presence, task::survive_panics};
 use crate::{
     db::{
         Connection, Database, DbError,
@@ -74,12 +74,15 @@ impl Tailer {
         let mut failed = false;
         loop {
             let hinted = time::timeout(POLL, self.hints.woken()).await.is_ok();
-            let waiting = self.hints.take();
-            let published = self.publish_placed(waiting.placed, &mut marks);
-            if hinted && published && !waiting.read && !failed {
-                continue;
-            }
-            failed = match self.catch_up(&mut marks, failed || !hinted).await {
+            let publish = async {
+                let waiting = self.hints.take();
+                let published = self.publish_placed(waiting.placed, &mut marks);
+                if hinted && published && !waiting.read && !failed {
+                    return Ok(());
+                }
+                self.catch_up(&mut marks, failed || !hinted).await
+            };
+            failed = match survive_panics(publish).await {
                 Ok(()) => false,
                 Err(error) => {
                     let position = self.hub.cursor().pos;

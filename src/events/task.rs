@@ -1,5 +1,8 @@
-//! Work that completes although nobody polls it.
+//! Work that completes although nobody polls it, and work that survives a panic.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
@@ -21,6 +24,15 @@ pub async fn run_to_completion<T: Send + 'static>(
     let span = record.span();
     let work = record.scope(work.in_current_span()).instrument(span);
     AbortOnDropHandle::new(tokio::spawn(work)).await.ok()
+}
+
+/// Makes a step of a task that never ends. A panic is returned as an error: the task logs it, waits and
+/// goes on.
+pub async fn survive_panics<T>(
+    step: impl Future<Output = Result<T, DbError>>,
+) -> Result<T, DbError> {
+    let panicked = |_| Err(DbError::Value("a step of a background task panicked".into()));
+    AssertUnwindSafe(step).catch_unwind().await.unwrap_or_else(panicked)
 }
 
 /// Reads from the database as [`run_to_completion`] does. If the returned future is dropped, the

@@ -72,7 +72,8 @@ pub fn start(
         planned: Arc::clone(&planned),
     };
     let (stopped, runner) = (stop.clone(), ConsumerRunner::new(log, Box::new(planner)));
-    tasks.spawn(async move { stopped.run_until_cancelled(runner.run()).await });
+    let planning = Box::pin(runner.run());
+    tasks.spawn(async move { stopped.run_until_cancelled(planning).await });
     let Some(mail) = mail else { return };
     let (senders, lease) = (mail.senders, mail.transport.lease());
     let sender = Arc::new(sender::Sender {

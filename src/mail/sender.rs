@@ -30,6 +30,7 @@ use crate::{
         clock::{Ambient, Timestamp},
         delivery::{Delivery, DeliveryState},
     },
+    events::survive_panics,
     metrics::Metrics,
 };
 
@@ -65,7 +66,7 @@ impl Sender {
     /// Sends mails, one after the other, until the server stops.
     pub(super) async fn run(&self, priority_only: bool) {
         while !self.stop.is_cancelled() {
-            match self.send_next(priority_only).await {
+            match survive_panics(self.send_next(priority_only)).await {
                 Ok(true) => {}
                 Ok(false) => self.wait().await,
                 Err(error) => {

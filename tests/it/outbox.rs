@@ -1,7 +1,14 @@
 //! Bad events: one that a consumer of the log cannot process is set aside, and one that cannot be
 //! read keeps its position. Everything after them goes on. An outage sets nothing aside.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use rustix::process::{Pid, Signal, kill_process};
@@ -308,8 +315,11 @@ async fn an_event_that_fails_because_a_row_is_locked_is_not_set_aside() {
     assert!(process.terminate(Signal::TERM).await);
 }
 
-/// A consumer with a bug: it panics at each event about a ticket.
-struct Panicking(watch::Sender<i64>);
+/// A consumer with bugs: it panics at each event about a ticket, and once when it has advanced.
+struct Panicking {
+    reached: watch::Sender<i64>,
+    has_advanced: AtomicBool,
+}
 
 impl Consumer for Panicking {
     fn name(&self) -> &'static str {
@@ -332,8 +342,11 @@ impl Consumer for Panicking {
     }
 
     fn advanced(&self, up_to: i64, _: bool) -> BoxFuture<'_, Result<(), DbError>> {
-        self.0.send_replace(up_to);
-        Box::pin(async { Ok(()) })
+        Box::pin(async move {
+            assert!(self.has_advanced.swap(true, Relaxed), "another bug");
+            self.reached.send_replace(up_to);
+            Ok(())
+        })
     }
 }
 
@@ -356,7 +369,8 @@ async fn a_consumer_that_panics_at_an_event_goes_on_after_it() {
     let log =
         EventLog::open(database.clone(), database.clone(), ambient, &tasks, &stop, |_| {}, counted);
     let (reached, mut up_to) = watch::channel(0);
-    let runner = ConsumerRunner::new(&log.await.unwrap(), Box::new(Panicking(reached)));
+    let consumer = Panicking { reached, has_advanced: AtomicBool::new(false) };
+    let runner = ConsumerRunner::new(&log.await.unwrap(), Box::new(consumer));
     let running = tokio::spawn(runner.run());
     let done = time::timeout(TIMEOUT, up_to.wait_for(|pos| *pos >= head)).await;
     assert!(done.expect("the end of the feed in time").is_ok(), "the runner has ended");
