@@ -166,6 +166,8 @@ pub enum Limit {
     Tickets,
     /// Comments that one account adds.
     Comments,
+    /// Changes of tickets and preferences that one account makes.
+    Changes,
     /// Calls of one service token.
     MachineCalls,
     /// Guesses of passwords, codes and links.
@@ -173,7 +175,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Handshakes,
@@ -188,6 +190,7 @@ impl Limit {
         Self::Streams,
         Self::Tickets,
         Self::Comments,
+        Self::Changes,
         Self::MachineCalls,
         Self::Guesses,
     ];
@@ -208,6 +211,7 @@ impl Limit {
             Self::Streams => "streams",
             Self::Tickets => "tickets",
             Self::Comments => "comments",
+            Self::Changes => "changes",
             Self::MachineCalls => "machine_calls",
             Self::Guesses => "guesses",
         };

@@ -78,7 +78,7 @@ fn hash(value: &str) -> String {
 }
 
 /// The settings, without secrets, that must be the same on all nodes that serve requests.
-fn shared_settings(config: &Config) -> [(String, String); 40] {
+fn shared_settings(config: &Config) -> [(String, String); 41] {
     settings!(config:
         allowed_origins,
         portal,
@@ -114,6 +114,7 @@ fn shared_settings(config: &Config) -> [(String, String); 40] {
         limits.tickets_per_minute,
         limits.customer_comments_per_minute,
         limits.staff_comments_per_minute,
+        limits.customer_changes_per_minute,
         limits.service_token_calls_per_minute,
         limits.guesses_per_hour,
         storage.s3.bucket,

@@ -83,6 +83,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings, StartError> {
             tickets_per_minute: config.limits.tickets_per_minute,
             customer_comments_per_minute: config.limits.customer_comments_per_minute,
             staff_comments_per_minute: config.limits.staff_comments_per_minute,
+            customer_changes_per_minute: config.limits.customer_changes_per_minute,
             service_token_calls_per_minute: config.limits.service_token_calls_per_minute,
             guesses_per_hour: config.limits.guesses_per_hour,
         },

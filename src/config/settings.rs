@@ -456,6 +456,9 @@ section! {
         customer_comments_per_minute: u32 = "60", 0..=100_000;
         /// The same for one member of staff.
         staff_comments_per_minute: u32 = "300", 0..=100_000;
+        /// How often one customer may change tickets and their preferences a minute, on all nodes. With
+        /// 0, there is no limit.
+        customer_changes_per_minute: u32 = "60", 0..=100_000;
         /// How many customers and handoff links one service token may create or update a minute, on
         /// all nodes. With 0, there is no limit.
         service_token_calls_per_minute: u32 = "1200", 0..=1_000_000;

@@ -15,7 +15,8 @@ use super::{
 use crate::domain::{
     account::{Account, EmailAddress},
     clock::Timestamp,
-    erasure::{ERASED_DOMAIN, ERASED_NAME, Erasure, erased_address},
+    email::ERASED_DOMAIN,
+    erasure::{ERASED_NAME, Erasure, erased_address},
     ids::{AccountId, AttachmentId, CommentId, TicketId},
 };
 

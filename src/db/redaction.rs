@@ -35,21 +35,30 @@ pub async fn record(db: &mut Connection, redaction: &Redaction) -> Result<(), Db
     Ok(())
 }
 
-/// Returns the first redactions whose names come after one, in the order of their names. There are
-/// no more if it is empty.
-pub async fn page(db: &mut Connection, after: &str) -> Result<Vec<Redaction>, DbError> {
+/// Returns the first redactions whose names come after one, in the order of their names, and the last
+/// of these names, or `None` if there are no more. One that this version cannot read is logged and left
+/// out.
+pub async fn page(
+    db: &mut Connection,
+    after: &str,
+) -> Result<Option<(Vec<Redaction>, String)>, DbError> {
+    let columns =
+        (redactions::name, redactions::ticket_id, redactions::content, redactions::redacted_at);
     let rows = QueryDsl::filter(redactions::table, redactions::name.gt(after))
         .order(redactions::name)
         .limit(PAGE)
-        .select((redactions::ticket_id, redactions::content, redactions::redacted_at))
-        .load::<(Uuid, Value, Timestamp)>(db)
+        .select(columns)
+        .load::<(String, Uuid, Value, Timestamp)>(db)
         .await?;
-    let redaction = |(ticket, content, redacted_at)| {
+    let Some(last) = rows.last().map(|(name, ..)| name.clone()) else { return Ok(None) };
+    let redaction = |(name, ticket, content, redacted_at)| {
         let content = serde_json::from_value(content);
-        let content = content.map_err(|error| DbError::Value(error.to_string()))?;
-        Ok(Redaction { ticket_id: TicketId(ticket), content, redacted_at })
+        let content = content.inspect_err(|error| {
+            tracing::error!(name, %error, "a redaction in the database cannot be read");
+        });
+        Some(Redaction { ticket_id: TicketId(ticket), content: content.ok()?, redacted_at })
     };
-    rows.into_iter().map(redaction).collect()
+    Ok(Some((rows.into_iter().filter_map(redaction).collect(), last)))
 }
 
 /// Whether an event says that the content was redacted at the time of a redaction or later.

@@ -14,6 +14,8 @@ use super::{
 const MAX_LENGTH: usize = 254;
 /// The maximum length of what comes before the `@`, in bytes (RFC 5321).
 const MAX_LOCAL: usize = 64;
+/// The domain of the addresses of erased accounts. It can never exist (RFC 2606).
+pub const ERASED_DOMAIN: &str = "erased.invalid";
 
 const FORM: TextError = TextError::Malformed("an e-mail address like name@example.com");
 const LONG_LOCAL: TextError =
@@ -48,6 +50,10 @@ impl EmailAddress {
             return Err(NETWORK_ADDRESS);
         }
         let domain = ascii_domain(domain).ok_or(NO_DOMAIN)?;
+        // Nobody may take over what an erased account has left.
+        if domain == ERASED_DOMAIN {
+            return Err(NO_DOMAIN);
+        }
         if domain.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
             return Err(NETWORK_ADDRESS);
         }
@@ -257,6 +263,7 @@ mod tests {
             ("x@exa_mple.com", "a valid domain"),
             ("x@exa mple.com", "a valid domain"),
             ("x@xn--a.com", "a valid domain"),
+            ("x@Erased.INVALID", "a valid domain"),
             (".x@example.com", "without a dot at its start"),
             ("x.@example.com", "without a dot at its start"),
             ("x@[192.0.2.1]", "not a network address"),

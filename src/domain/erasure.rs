@@ -2,12 +2,14 @@
 
 use chrono::TimeDelta;
 
-use super::{clock::Timestamp, email::EmailAddress, ids::AccountId};
+use super::{
+    clock::Timestamp,
+    email::{ERASED_DOMAIN, EmailAddress},
+    ids::AccountId,
+};
 
 /// The name of every erased account.
 pub const ERASED_NAME: &str = "Erased account";
-/// The domain of the addresses of erased accounts. It can never exist (RFC 2606).
-pub const ERASED_DOMAIN: &str = "erased.invalid";
 /// How long a request that began before an erasure may still write what belongs to the account.
 pub const SETTLING: TimeDelta = TimeDelta::minutes(1);
 

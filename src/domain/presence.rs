@@ -27,6 +27,8 @@ const MAX_AT_ONCE: u8 = 3;
 const MAX_TICKETS: usize = 10_000;
 /// The maximum number of clients that a node remembers, to announce none too often.
 const MAX_ANNOUNCED: usize = 50_000;
+/// The maximum number of them that are one person's, on all tickets. Further ones are not announced.
+const MAX_OF_PERSON: usize = 200;
 
 /// What a person does with a ticket, from weak to strong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,17 +122,9 @@ impl Announcement {
         })
     }
 
-    fn key(&self) -> Key {
-        Key { ticket: self.ticket, account: self.account, client: self.client }
+    fn key(&self) -> (TicketId, ClientId) {
+        (self.ticket, self.client)
     }
-}
-
-/// A client of a person on a ticket.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
-    ticket: TicketId,
-    account: AccountId,
-    client: ClientId,
 }
 
 /// The announcements of a client on a ticket.
@@ -219,8 +213,8 @@ impl Person {
 pub struct PresenceBoard {
     /// The people of each ticket that has any, in the order of their arrival.
     tickets: HashMap<TicketId, Vec<Person>>,
-    /// The latest announcements.
-    announced: HashMap<Key, Announced>,
+    /// The latest announcements of each person's clients.
+    announced: HashMap<AccountId, HashMap<(TicketId, ClientId), Announced>>,
 }
 
 impl PresenceBoard {
@@ -238,12 +232,9 @@ impl PresenceBoard {
         now: Timestamp,
     ) -> Option<Announcement> {
         announcement.client = self.client_of(&announcement);
-        let (key, activity) = (announcement.key(), announcement.activity);
-        let Some(known) = self.announced.get_mut(&key) else {
-            if self.announced.len() >= MAX_ANNOUNCED {
-                return None;
-            }
-            let new = self.announced.entry(key).or_insert(Announced::new(&announcement, now));
+        let activity = announcement.activity;
+        let Some(known) = self.find(&announcement) else {
+            let new = self.remember(&announcement, now)?;
             return Some(new.announce((announcement, now), now));
         };
         let has_rested = now - known.at >= ANNOUNCE_EVERY;
@@ -264,20 +255,45 @@ impl PresenceBoard {
 
     /// Returns the client that an announcement counts for.
     fn client_of(&self, announcement: &Announcement) -> ClientId {
-        if self.announced.contains_key(&announcement.key()) {
+        let Some(known) = self.announced.get(&announcement.account) else {
+            return announcement.client;
+        };
+        if known.contains_key(&announcement.key()) {
             return announcement.client;
         }
-        let Announcement { ticket, account, .. } = *announcement;
-        let of_person = |key: &&Key| key.ticket == ticket && key.account == account;
         // Also those that have just left, so that a new name does not count as another client.
-        let is_full = self.announced.keys().filter(of_person).count() >= MAX_CLIENTS;
+        let on_ticket = known.keys().filter(|(ticket, _)| *ticket == announcement.ticket).count();
+        let is_full = on_ticket >= MAX_CLIENTS;
         if is_full { ClientId::further(announcement.account) } else { announcement.client }
+    }
+
+    fn find(&mut self, announcement: &Announcement) -> Option<&mut Announced> {
+        self.announced.get_mut(&announcement.account)?.get_mut(&announcement.key())
+    }
+
+    /// Remembers the client of an announcement, if there is room.
+    fn remember(&mut self, announcement: &Announcement, now: Timestamp) -> Option<&mut Announced> {
+        let all = self.announced.values().map(HashMap::len).sum::<usize>();
+        let of_person = self.announced.get(&announcement.account).map_or(0, HashMap::len);
+        if all >= MAX_ANNOUNCED || of_person >= MAX_OF_PERSON {
+            return None;
+        }
+        let known = self.announced.entry(announcement.account).or_default();
+        Some(known.entry(announcement.key()).or_insert(Announced::new(announcement, now)))
+    }
+
+    /// Forgets the clients that are not to be kept.
+    fn retain(&mut self, is_kept: impl Fn(&Announced) -> bool) {
+        self.announced.retain(|_, clients| {
+            clients.retain(|_, known| is_kept(known));
+            !clients.is_empty()
+        });
     }
 
     /// Returns the announcements that had to wait and that the caller must send now.
     pub fn due(&mut self, now: Timestamp) -> Vec<Announcement> {
         let mut due = Vec::new();
-        for known in self.announced.values_mut() {
+        for known in self.announced.values_mut().flat_map(HashMap::values_mut) {
             let Some((announcement, said_at)) = known.pending else { continue };
             if now - known.at < ANNOUNCE_EVERY {
                 continue;
@@ -294,7 +310,7 @@ impl PresenceBoard {
 
     /// Forgets an announcement that could not be sent: the next call is announced at once.
     pub fn cancel_announcement(&mut self, announcement: &Announcement) {
-        let known = self.announced.get_mut(&announcement.key());
+        let known = self.find(announcement);
         if let Some(known) = known.filter(|known| known.sequence == announcement.sequence) {
             known.at -= ANNOUNCE_EVERY;
             if announcement.activity.is_none() {
@@ -321,11 +337,10 @@ impl PresenceBoard {
 
     /// Returns whether no later announcement of the client was received, and remembers this one.
     fn is_newest(&mut self, announcement: &Announcement, is_own: bool, now: Timestamp) -> bool {
-        let (key, has_room) = (announcement.key(), self.announced.len() < MAX_ANNOUNCED);
-        if !has_room && !self.announced.contains_key(&key) {
-            return true;
+        if self.find(announcement).is_none() {
+            self.remember(announcement, now);
         }
-        let known = self.announced.entry(key).or_insert_with(|| Announced::new(announcement, now));
+        let Some(known) = self.find(announcement) else { return true };
         if announcement.sequence <= known.received {
             return false;
         }
@@ -384,19 +399,19 @@ impl PresenceBoard {
     /// Removes the people who were not announced for [`LIFETIME`]. Returns the tickets that they were
     /// on.
     pub fn expire(&mut self, now: Timestamp) -> Vec<TicketId> {
-        self.announced.retain(|_, known| known.pending.is_some() || now - known.at < LIFETIME);
+        self.retain(|known| known.pending.is_some() || now - known.at < LIFETIME);
         self.remove_everywhere(|_, client| now - client.announced_at >= LIFETIME)
     }
 
     /// Removes the clients of a session that has ended. Returns the tickets that they were on.
     pub fn end_session(&mut self, session: SessionId) -> Vec<TicketId> {
-        self.announced.retain(|_, known| known.session != session);
+        self.retain(|known| known.session != session);
         self.remove_everywhere(|_, client| client.session == session)
     }
 
     /// Removes a person who is no longer staff. Returns the tickets that they were on.
     pub fn remove_account(&mut self, account: AccountId) -> Vec<TicketId> {
-        self.announced.retain(|key, _| key.account != account);
+        self.announced.remove(&account);
         self.remove_everywhere(|by, _| by == account)
     }
 
@@ -510,7 +525,22 @@ mod tests {
         for client in 3..1_000 {
             set(client, Some(Activity::Reading), 1);
         }
-        assert_eq!(board.announced.len(), MAX_CLIENTS + 1);
+        assert_eq!(board.announced.values().map(HashMap::len).sum::<usize>(), MAX_CLIENTS + 1);
+    }
+
+    #[test]
+    fn a_person_who_has_very_many_tickets_open_takes_no_room_from_others() {
+        let mut board = PresenceBoard::default();
+        let reading = Some(Activity::Reading);
+        let most = u128::try_from(MAX_OF_PERSON).unwrap();
+        for ticket in 0..most {
+            assert!(board.begin_announcement(announcement(ticket, 1, reading), at(0)).is_some());
+        }
+        assert_eq!(board.begin_announcement(announcement(most, 1, reading), at(0)), None);
+        assert!(board.begin_announcement(announcement(most, 2, reading), at(0)).is_some());
+        // The first ones are forgotten, as nobody has said anything about them since.
+        board.expire(at(15));
+        assert!(board.begin_announcement(announcement(most, 1, reading), at(15)).is_some());
     }
 
     #[test]

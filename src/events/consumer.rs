@@ -46,6 +46,8 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(4);
 /// An unclear error that took this long may be a timeout or a deadlock. Postgres needs at least a
 /// second to report one.
 const TOO_LONG: Duration = Duration::from_millis(900);
+/// For how long events that were set aside are tried again before new ones are processed.
+const RETRY_FOR: Duration = Duration::from_millis(500);
 /// After how many such failures of an event the event after it is tried, to see which of the two is
 /// at fault: the event or the database.
 const SLOW_FAILURES: u32 = 3;
@@ -279,21 +281,22 @@ impl ConsumerRunner {
         Ok(progress)
     }
 
-    /// Makes the requested attempts and returns their number. A failure ends them until the next step,
-    /// and holds up no new events.
+    /// Makes the requested attempts, as many as fit into a moment, and returns their number. A failure
+    /// ends them until the next step, and holds up no new events.
     async fn retry_requested(&self) -> usize {
-        let mut retried = 0;
-        loop {
+        let (mut retried, began) = (0, Instant::now());
+        while began.elapsed() < RETRY_FOR {
             match self.retry_next().await {
                 Ok(true) => retried += 1,
-                Ok(false) => return retried,
+                Ok(false) => break,
                 Err(error) => {
                     let consumer = self.consumer.name();
                     tracing::warn!(%error, consumer, "trying events again failed");
-                    return retried;
+                    break;
                 }
             }
         }
+        retried
     }
 
     /// Makes the next requested attempt at an event that was set aside. Returns whether there was

@@ -145,7 +145,8 @@ pub struct PreferencesMutation;
 
 #[Object]
 impl PreferencesMutation {
-    /// Changes your language and which mails you receive.
+    /// Changes your language and which mails you receive. Fails with `RATE_LIMITED` if a customer makes
+    /// more changes within a minute than the installation allows.
     async fn update_preferences(
         &self,
         ctx: &Context<'_>,

@@ -486,8 +486,9 @@ impl TicketMutation {
     /// Changes a ticket: all the fields of the input, or none of them. Setting a field to the
     /// value that it has is not a change.
     ///
-    /// Fails with `NOT_FOUND` if you may not see the ticket, and with `FORBIDDEN` if a customer
-    /// sets a field other than `status`. User errors: `CONFLICT` for an outdated
+    /// Fails with `NOT_FOUND` if you may not see the ticket, with `FORBIDDEN` if a customer sets a
+    /// field other than `status`, and with `RATE_LIMITED` if a customer makes more changes within a
+    /// minute than the installation allows. User errors: `CONFLICT` for an outdated
     /// `expectedVersion`; `ANSWERED_MEANWHILE` for an outdated `seenUpTo`; `ILLEGAL_TRANSITION` for a
     /// status that you may not set now, or `TICKET_MERGED`; `NOT_ASSIGNABLE` for an assignee who is not
     /// active staff; `CATEGORY_RETIRED` for a category that accepts no new tickets; `NOT_FOUND` for an

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::staff_addresses::StaffAddresses;
 use crate::{
     db::{
-        Connection, DbError, account, category,
+        Blame, Connection, DbError, account, category,
         consumer::NOTIFICATIONS,
         delivery::{self, NewDelivery},
         installation, notification, preferences, ticket, unsubscription,
@@ -173,10 +173,10 @@ async fn mail_recipient(
     target: &NotificationTarget,
 ) -> Result<Option<(Option<AccountId>, EmailAddress, Locale)>, DbError> {
     let account = match account::by_ids(db, &[id]).await {
-        // An account that cannot be read must not block the mail of others.
-        Err(DbError::Value(cause)) => {
+        // An account that this version cannot read must not block the mail of others.
+        Err(error) if error.blame() == Blame::Item => {
             tracing::error!(
-                account_id = %id.0, cause,
+                account_id = %id.0, error = error.without_values(),
                 "reading an account failed; it is not mailed"
             );
             None

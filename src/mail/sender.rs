@@ -119,6 +119,11 @@ impl Sender {
         }
         let error = "delivering this mail panicked";
         tracing::error!(?delivery, error);
+        self.defer_until_retry(delivery, error).await
+    }
+
+    /// Has a mail tried again as one that failed is.
+    async fn defer_until_retry(&self, delivery: &Delivery, error: &str) -> Result<(), DbError> {
         let [jitter] = self.ambient.bytes();
         self.defer(delivery, delivery.retry_at(self.ambient.now(), jitter), error).await
     }
@@ -133,12 +138,16 @@ impl Sender {
         let message = match self.compose(delivery, now).await {
             Ok(Some(message)) => message,
             Ok(None) => return self.finish(delivery, DeliveryState::Cancelled, None).await,
+            // Something that the mail is about cannot be read.
+            Err(ComposeError::Database(error)) if error.blame() == Blame::Item => {
+                let error = error.without_values();
+                tracing::error!(?delivery, error, "composing a mail failed; trying it again later");
+                return self.defer_until_retry(delivery, &error).await;
+            }
             Err(ComposeError::Database(error)) => return Err(error),
             Err(error @ ComposeError::Newer) => {
                 tracing::warn!(?delivery, %error, "leaving a mail to a node of a newer version");
-                let [jitter] = self.ambient.bytes();
-                let at = delivery.retry_at(now, jitter);
-                return self.defer(delivery, at, &error.to_string()).await;
+                return self.defer_until_retry(delivery, &error.to_string()).await;
             }
             Err(ComposeError::Unbuildable(error)) => {
                 tracing::error!(?delivery, error, "composing a mail failed permanently");

@@ -17,7 +17,7 @@ use super::{
     grouping::{Turn, Waiting, repeated, submit_prepared},
     meanwhile::check_nothing_said,
     queued::{Change, Made},
-    rate_limit::{self, creation_bucket, too_frequent},
+    rate_limit::{self, too_frequent, write_bucket},
     tries::Tries,
     upload,
     used::Used,
@@ -157,8 +157,12 @@ impl Group {
                 *before = ticket.clone();
                 self.decided.push(Decided { waiting, ticket, events });
             }
-            // An earlier equal call may have succeeded.
-            Err(error) if is_first && !change.is_keyed() => waiting.answer(Err(error)),
+            // An earlier equal call may have succeeded, but not on a ticket that the caller may not see.
+            Err(error)
+                if is_first && (!change.is_keyed() || matches!(error, ServiceError::NotFound)) =>
+            {
+                waiting.answer(Err(error));
+            }
             Err(_) => self.later.push(waiting),
         }
     }
@@ -173,7 +177,7 @@ impl Group {
             ticket: &decided.ticket,
             comment: decided.waiting.call.comment.as_deref(),
             events: &decided.events,
-            counted: decided.waiting.call.creation.and_then(|it| creation_bucket(services, it)),
+            counted: decided.waiting.call.counted.and_then(|it| write_bucket(services, it)),
             terms: decided.waiting.call.terms().unwrap_or_default(),
         });
         let changes = changes.collect::<Vec<_>>();
@@ -233,15 +237,14 @@ enum Refusal {
 
 impl Refusal {
     fn of(services: &Services, change: &Change, saved: &Saved) -> Self {
-        let counted = change.creation.zip(change.time());
-        let bucket = counted.and_then(|(it, now)| Some((it, creation_bucket(services, it)?, now)));
-        if let Some((creation, bucket, now)) = bucket
+        let bucket = change.counted.and_then(|it| Some((it, write_bucket(services, it)?)));
+        if let Some((counted, bucket)) = bucket
             && saved.full.contains(&bucket)
         {
-            return match saved.full.wait(&bucket, now) {
+            return match saved.full.wait(&bucket, change.now) {
                 // The result of an earlier equal call is returned in spite of the limit.
                 Some(wait) if !change.is_keyed() => {
-                    Self::Certain(too_frequent(services, creation, wait))
+                    Self::Certain(too_frequent(services, counted, wait))
                 }
                 _ => Self::Possible,
             };
@@ -297,11 +300,12 @@ async fn make_alone(
             break made;
         }
     };
-    match (made, &change.call, change.time()) {
-        (Err(error), Some(call), Some(now)) => {
-            call.in_spite_of_limit(&services.database, error, now).await.map(Made::Earlier)
+    match (made, &change.call) {
+        (Err(error), Some(call)) => {
+            let earlier = call.in_spite_of_limit(&services.database, error, change.now).await;
+            earlier.map(Made::Earlier)
         }
-        (made, ..) => made,
+        (made, _) => made,
     }
 }
 
@@ -314,8 +318,8 @@ async fn try_alone(
     is_locked: &AtomicBool,
 ) -> Result<Made, ServiceError> {
     let mut connection = services.database.read().await?;
-    if let (Some(call), Some(now)) = (&change.call, change.time())
-        && let Some(earlier) = call.find_earlier_result(&mut connection, now).await?
+    if let Some(call) = &change.call
+        && let Some(earlier) = call.find_earlier_result(&mut connection, change.now).await?
     {
         return Ok(Made::Earlier(earlier));
     }
@@ -335,8 +339,8 @@ async fn make_locked(
     change: &Change,
     waits: bool,
 ) -> Result<Made, ServiceError> {
-    if let Some(creation) = change.creation {
-        rate_limit::count_creation(services, db, creation).await?;
+    if let Some(counted) = change.counted {
+        rate_limit::count_write(services, db, counted).await?;
     }
     if !waits {
         tickets::lock_free(db, change.id).await?;
@@ -345,8 +349,8 @@ async fn make_locked(
     if let (Some(call), Some(comment)) = (&change.call, &change.comment)
         && let Some(earlier) = call.earlier_result(db, comment.id.0, comment.created_at).await?
     {
-        if let Some(creation) = change.creation {
-            rate_limit::uncount_creation(services, db, creation).await?;
+        if let Some(counted) = change.counted {
+            rate_limit::uncount_write(services, db, counted).await?;
         }
         return Ok(Made::Earlier(earlier));
     }

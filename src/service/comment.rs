@@ -7,7 +7,7 @@ use super::{
     idempotency::{IdempotentCall, fingerprint},
     meanwhile::SeenUpTo,
     merged,
-    queued::{Change, CountedCreation, Creation, Made},
+    queued::{Change, CountedWrite, Made, Write},
     ticket,
     upload::{self, Upload},
     validation::Validation,
@@ -150,7 +150,8 @@ fn change(actor: Actor, new: &NewComment, comment: Arc<Comment>, call: Idempoten
     let added = Arc::clone(&comment);
     Change {
         id: comment.ticket_id,
-        creation: Some(CountedCreation { creation: Creation::Comment, actor, account }),
+        now: comment.created_at,
+        counted: Some(CountedWrite { kind: Write::Comment, actor, account }),
         seen_up_to: new.seen_up_to.map(|seen| (actor, seen)),
         comment: Some(comment),
         call: Some(call),

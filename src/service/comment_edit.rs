@@ -1,8 +1,9 @@
 //! Customers edit their own comments.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, merged,
-    queued::{CountedCreation, Creation},
+    ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account,
+    comment as comments, merged,
+    queued::{CountedWrite, Write},
     rate_limit, redaction, ticket,
     tries::Tries,
     validation::Validation,
@@ -39,15 +40,14 @@ pub async fn edit(
     let body = validation.text("body", "The comment", Body::parse(body));
     let body = &validation.finish(body)?;
     let now = services.ambient.now();
-    let counted = CountedCreation { creation: Creation::Comment, actor: *actor, account: author };
+    let counted = CountedWrite { kind: Write::Comment, actor: *actor, account: author };
     let edit = &Edit { counted, id, body, now };
     let mut tries = Tries::default();
     let edited = loop {
-        let mut connection = services.database.read().await?;
-        let ticket = redaction::find(&mut connection, id).await?.ticket_id;
+        let found = comments::by_ids(actor, services, &[id]).await?;
+        let ticket = found.first().ok_or(ServiceError::NotFound)?.ticket_id;
         // Before the edit is counted: other comments of the account would wait with it.
-        tickets::wait_for_lock(&mut connection, ticket).await?;
-        drop(connection);
+        tickets::wait_for_lock(&mut *services.database.read().await?, ticket).await?;
         let free = (!tries.is_last()).then_some(ticket);
         let edited = services.database.write(async |db| edit.make(services, db, free).await).await;
         if !tries.go_on(&edited) {
@@ -73,7 +73,7 @@ fn about_comment(error: ServiceError) -> ServiceError {
 
 /// A new text of a comment.
 struct Edit<'a> {
-    counted: CountedCreation,
+    counted: CountedWrite,
     id: CommentId,
     body: &'a Body,
     now: Timestamp,
@@ -90,7 +90,7 @@ impl Edit<'_> {
     ) -> Result<(Comment, Ticket), ServiceError> {
         let &Self { counted, id, body, now } = self;
         let (actor, author) = (&counted.actor, counted.account);
-        rate_limit::count_creation(services, db, counted).await?;
+        rate_limit::count_write(services, db, counted).await?;
         if let Some(ticket) = free {
             tickets::lock_free(db, ticket).await?;
         }
@@ -101,7 +101,6 @@ impl Edit<'_> {
         }
         require_editable(&ticket, &before, now)?;
         if before.body == body.as_str() {
-            rate_limit::uncount_creation(services, db, counted).await?;
             return Ok((before, ticket));
         }
         let comment = replace(db, before, body, now).await?;

@@ -39,15 +39,21 @@ pub(super) async fn require_closed(
     db: &mut Connection,
     id: TicketId,
 ) -> Result<(), ServiceError> {
+    // Checked first: nobody waits for a ticket that they may not see.
+    visible(actor, db, id).await?;
     tickets::lock_shared(db, id).await?;
-    let found = tickets::by_ids(db, policy::ticket_scope(actor), &[id]).await?;
-    let Some(predecessor) = found.into_iter().next() else {
-        let message = "This ticket does not exist, or you may not see it.";
-        return Err(UserError::new("followUpToId", UserErrorCode::NotFound, message).into());
-    };
+    let predecessor = visible(actor, db, id).await?;
     if predecessor.status != Status::Closed {
         let message = "This ticket is not closed. Comment on it instead of opening a follow-up.";
         return Err(UserError::new("followUpToId", UserErrorCode::Invalid, message).into());
     }
     Ok(())
+}
+
+async fn visible(actor: &Actor, db: &mut Connection, id: TicketId) -> Result<Ticket, ServiceError> {
+    let found = tickets::by_ids(db, policy::ticket_scope(actor), &[id]).await?;
+    found.into_iter().next().ok_or_else(|| {
+        let message = "This ticket does not exist, or you may not see it.";
+        UserError::new("followUpToId", UserErrorCode::NotFound, message).into()
+    })
 }

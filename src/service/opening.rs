@@ -10,7 +10,7 @@ use super::{
     follow_up,
     grouping::{Waiting, repeated, submit},
     queued::{Made, Opening},
-    rate_limit::{count_creation, creation_bucket, too_frequent, uncount_creation},
+    rate_limit::{count_write, too_frequent, uncount_write, write_bucket},
     upload,
     used::Used,
 };
@@ -26,9 +26,6 @@ use crate::{
         ticket::{Ticket, TicketNumber},
     },
 };
-
-/// How many tickets of a group are opened alone at the same time.
-const MAX_ALONE: usize = 4;
 
 /// Opens a ticket, together with others if it refers to none of them. Returns it with its number, or
 /// the result of an earlier equal call.
@@ -85,17 +82,18 @@ fn separate(group: Vec<Waiting<Opening>>) -> (Vec<Waiting<Opening>>, Vec<Waiting
 /// Returns the error for an opening whose bucket is full, if that is certain: the result of an
 /// earlier equal call is returned in spite of it.
 fn refused(services: &Services, opening: &Opening, full: &FullBuckets) -> Option<ServiceError> {
-    let bucket = creation_bucket(services, opening.creation)?;
+    let bucket = write_bucket(services, opening.counted)?;
     let wait = full.wait(&bucket, opening.ticket.created_at)?;
     let is_certain = opening.call.key.is_none();
-    is_certain.then(|| too_frequent(services, opening.creation, wait))
+    is_certain.then(|| too_frequent(services, opening.counted, wait))
 }
 
-/// Opens tickets each in a transaction. One that waits for others holds up few.
+/// Opens tickets each in a transaction. Those that wait for others hold few connections.
 fn open_singly(services: Services, lost: Vec<Waiting<Opening>>) {
-    tokio::spawn(stream::iter(lost).for_each_concurrent(MAX_ALONE, move |waiting| {
+    tokio::spawn(stream::iter(lost).for_each_concurrent(None, move |waiting| {
         let services = services.clone();
         async move {
+            let Ok(_permit) = services.single_openings.acquire().await else { return };
             if !waiting.is_given_up() {
                 let opened = open_alone(&services, &waiting.call).await;
                 waiting.answer(opened);
@@ -109,7 +107,7 @@ async fn open_together(services: &Services, group: &[Waiting<Opening>]) -> Resul
     let new = group.iter().zip(&events).map(|(waiting, event)| TicketOpening {
         ticket: &waiting.call.ticket,
         event,
-        counted: creation_bucket(services, waiting.call.creation),
+        counted: write_bucket(services, waiting.call.counted),
         terms: waiting.call.terms(),
     });
     let mut connection = services.database.read().await?;
@@ -125,15 +123,17 @@ async fn open_together(services: &Services, group: &[Waiting<Opening>]) -> Resul
 async fn open_alone(services: &Services, opening: &Opening) -> Result<Made, ServiceError> {
     let now = opening.ticket.created_at;
     let mut connection = services.database.read().await?;
-    let earlier = opening.call.find_earlier_result(&mut connection, now).await?;
-    drop(connection);
-    if let Some(earlier) = earlier {
+    if let Some(earlier) = opening.call.find_earlier_result(&mut connection, now).await? {
         return Ok(Made::Earlier(earlier));
     }
+    // The transaction counts the opening before it locks anything. Other openings of the account would
+    // wait with it for what others keep locked.
+    opening.check(&mut connection).await?;
+    drop(connection);
     let opened = services
         .database
         .write(async |db| {
-            count_creation(services, db, opening.creation).await?;
+            count_write(services, db, opening.counted).await?;
             opening.check(db).await?;
             open_checked(services, db, opening).await
         })
@@ -148,16 +148,16 @@ async fn open_checked(
     db: &mut Connection,
     opening: &Opening,
 ) -> Result<Made, ServiceError> {
-    let Opening { ticket, creation, call, files, .. } = opening;
+    let Opening { ticket, counted, call, files, .. } = opening;
     if let Some(earlier) = call.earlier_result(db, ticket.id.0, ticket.created_at).await? {
-        uncount_creation(services, db, *creation).await?;
+        uncount_write(services, db, *counted).await?;
         return Ok(Made::Earlier(earlier));
     }
     let event = opening.event();
     let new = TicketOpening { ticket, event: &event, counted: None, terms: Terms::default() };
     let opened = event::open(db, &[new], None).await?;
     let number = opened.numbers.get(&ticket.id).copied().ok_or_else(unknown_category)?;
-    upload::attach(db, creation.account, files, ticket.id, None).await?;
+    upload::attach(db, counted.account, files, ticket.id, None).await?;
     Ok(Made::Now(Box::new(opening.opened(number))))
 }
 
@@ -175,14 +175,14 @@ impl Opening {
         }
         require_category(db, self.ticket.category_id).await?;
         if let Some(predecessor) = self.ticket.follow_up_to {
-            follow_up::require_closed(&self.creation.actor, db, predecessor).await?;
+            follow_up::require_closed(&self.counted.actor, db, predecessor).await?;
         }
         Ok(())
     }
 
     fn event(&self) -> NewTicketEvent {
         let event = TicketEvent::TicketCreated {};
-        public_event(event, self.creation.account, self.ticket.created_at)
+        public_event(event, self.counted.account, self.ticket.created_at)
     }
 
     /// Returns the outcome of a transaction, or the result of an earlier equal call if the account

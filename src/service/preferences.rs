@@ -1,6 +1,10 @@
 //! Preferences: the language of a person and the mails that they receive.
 
-use super::{ServiceError, Services, account, authorise_account};
+use super::{
+    ServiceError, Services, account, authorise_account,
+    queued::{CountedWrite, Write},
+    rate_limit::count_write,
+};
 use crate::{
     db::{DbError, preferences},
     domain::{
@@ -34,13 +38,16 @@ pub async fn of_viewer(
 /// Changes the actor's preferences and returns their account.
 ///
 /// # Errors
-/// Returns an error if nobody is signed in.
+/// Returns an error if nobody is signed in, and [`ServiceError::TooFrequent`] if a customer has made too
+/// many changes within a minute.
 pub async fn update(
     actor: &Actor,
     services: &Services,
     changes: PreferenceChanges,
 ) -> Result<Account, ServiceError> {
     let id = authorise_account(actor)?;
+    let counted = CountedWrite { kind: Write::Change, actor: *actor, account: id };
+    count_write(services, &mut *services.database.read().await?, counted).await?;
     services
         .database
         .write_without_events(async |db| {

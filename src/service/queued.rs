@@ -26,10 +26,12 @@ pub(super) type Decide =
 pub(super) struct Change {
     /// The ticket.
     pub(super) id: TicketId,
+    /// When it is changed.
+    pub(super) now: Timestamp,
     /// The comment that the change adds, if any.
     pub(super) comment: Option<Arc<Comment>>,
     /// What the change counts as, if that is limited.
-    pub(super) creation: Option<CountedCreation>,
+    pub(super) counted: Option<CountedWrite>,
     /// The last event that its author has seen, if others must not have commented since.
     pub(super) seen_up_to: Option<(Actor, SeenUpTo)>,
     /// The call that adds the comment, if it may be repeated.
@@ -45,7 +47,7 @@ pub(super) struct Opening {
     /// The ticket. Its number is assigned when it is opened.
     pub(super) ticket: Ticket,
     /// Whom it is counted for.
-    pub(super) creation: CountedCreation,
+    pub(super) counted: CountedWrite,
     /// The call that opens it, which may be repeated.
     pub(super) call: IdempotentCall,
     /// The files that are attached to its description.
@@ -62,21 +64,23 @@ pub(super) enum Made {
     Earlier(Uuid),
 }
 
-/// What an account creates.
+/// What an account writes. Each kind is counted separately.
 #[derive(Clone, Copy)]
-pub(super) enum Creation {
+pub(super) enum Write {
     /// Opening tickets.
     Ticket,
-    /// Adding comments.
+    /// Adding and editing comments.
     Comment,
+    /// Changing tickets and preferences.
+    Change,
 }
 
-/// Something created that counts towards a limit of its creator.
+/// A write that counts towards a limit of its author.
 #[derive(Clone, Copy)]
-pub(super) struct CountedCreation {
-    /// What is created.
-    pub(super) creation: Creation,
-    /// Who creates it.
+pub(super) struct CountedWrite {
+    /// What is written.
+    pub(super) kind: Write,
+    /// Who writes it.
     pub(super) actor: Actor,
     /// The account of the actor.
     pub(super) account: AccountId,
@@ -103,11 +107,6 @@ impl Change {
     pub(super) fn is_keyed(&self) -> bool {
         self.call.as_ref().is_some_and(|call| call.key.is_some())
     }
-
-    /// When the comment is added, if the change adds one.
-    pub(super) fn time(&self) -> Option<Timestamp> {
-        self.comment.as_ref().map(|comment| comment.created_at)
-    }
 }
 
 impl Opening {
@@ -115,7 +114,7 @@ impl Opening {
     pub(super) fn terms(&self) -> Terms<'_> {
         Terms {
             claim: self.call.claim(self.ticket.id.0, self.ticket.created_at),
-            files: files(self.creation.account, &self.files),
+            files: files(self.counted.account, &self.files),
             seen: None,
         }
     }

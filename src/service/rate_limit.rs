@@ -1,4 +1,4 @@
-//! Rate limits on guesses, on mails, and on what an account creates. They are stored in the
+//! Rate limits on guesses, on mails, and on what an account writes. They are stored in the
 //! database, so that they apply across nodes and restarts.
 //!
 //! An attempt counts against three buckets: of the account from the client's network, of the
@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     ServiceError, Services,
-    queued::{CountedCreation, Creation},
+    queued::{CountedWrite, Write},
 };
 use crate::{
     db::{
@@ -121,65 +121,67 @@ fn per_account(services: &Services) -> (i32, TimeDelta) {
     (i32::try_from(at_once).unwrap_or(i32::MAX), TimeDelta::hours(1))
 }
 
-/// Returns the bucket that counts what an account creates, or `None` if that is not limited.
-pub(super) fn creation_bucket(services: &Services, created: CountedCreation) -> Option<Bucket> {
-    let (things, per_minute, _) = creation_limit(services, created);
-    let key = ["created", things, &created.account.0.to_string()];
+/// Returns the bucket that counts what an account writes, or `None` if that is not limited.
+pub(super) fn write_bucket(services: &Services, write: CountedWrite) -> Option<Bucket> {
+    let (things, per_minute, _) = write_limit(services, write);
+    let key = ["created", things, &write.account.0.to_string()];
     (per_minute > 0).then(|| bucket_of_minute(&key, per_minute))
 }
 
-/// Counts what an account creates. Call this in the transaction that creates it, so that only what
-/// is created counts.
+/// Counts what an account writes. Called in the transaction that writes it, it counts only what is
+/// written.
 ///
 /// # Errors
-/// Returns [`ServiceError::TooFrequent`] if the account has created too much within a minute.
-pub(super) async fn count_creation(
+/// Returns [`ServiceError::TooFrequent`] if the account has written too much within a minute.
+pub(super) async fn count_write(
     services: &Services,
     db: &mut Connection,
-    created: CountedCreation,
+    write: CountedWrite,
 ) -> Result<(), ServiceError> {
-    let (things, per_minute, limit) = creation_limit(services, created);
-    let account = created.account.0.to_string();
+    let (things, per_minute, limit) = write_limit(services, write);
+    let account = write.account.0.to_string();
     let key = ["created", things, &account];
     take_of_minute(services, db, &key, (things, per_minute), limit).await
 }
 
-/// Counts a refusal of what an account wanted to create, and returns its error.
+/// Counts a refusal of what an account wanted to write, and returns its error.
 pub(super) fn too_frequent(
     services: &Services,
-    created: CountedCreation,
+    write: CountedWrite,
     retry_after: TimeDelta,
 ) -> ServiceError {
-    let (things, per_minute, limit) = creation_limit(services, created);
+    let (things, per_minute, limit) = write_limit(services, write);
     services.metrics.refused(limit);
     ServiceError::TooFrequent { things, per_minute, retry_after }
 }
 
-/// Uncounts what was counted with [`count_creation`] although nothing was created.
-pub(super) async fn uncount_creation(
+/// Uncounts what was counted with [`count_write`] although nothing was written.
+pub(super) async fn uncount_write(
     services: &Services,
     db: &mut Connection,
-    created: CountedCreation,
+    write: CountedWrite,
 ) -> Result<(), DbError> {
-    match creation_bucket(services, created) {
+    match write_bucket(services, write) {
         Some(bucket) => rate_limit::refund(db, &bucket).await,
         None => Ok(()),
     }
 }
 
-/// Returns what is created, how much of it is allowed within a minute, and how refusals are counted.
-fn creation_limit(
-    services: &Services,
-    created: CountedCreation,
-) -> (&'static str, u32, metrics::Limit) {
+/// Returns what is written, how much of it is allowed within a minute, and how refusals are counted.
+fn write_limit(services: &Services, write: CountedWrite) -> (&'static str, u32, metrics::Limit) {
     let limits = &services.settings.limits;
-    match created.creation {
-        Creation::Ticket => ("tickets", limits.tickets_per_minute, metrics::Limit::Tickets),
-        Creation::Comment if created.actor.is_staff() => {
+    match write.kind {
+        Write::Ticket => ("tickets", limits.tickets_per_minute, metrics::Limit::Tickets),
+        Write::Comment if write.actor.is_staff() => {
             ("comments", limits.staff_comments_per_minute, metrics::Limit::Comments)
         }
-        Creation::Comment => {
+        Write::Comment => {
             ("comments", limits.customer_comments_per_minute, metrics::Limit::Comments)
+        }
+        Write::Change => {
+            let per_minute = limits.customer_changes_per_minute;
+            let per_minute = if write.actor.is_staff() { 0 } else { per_minute };
+            ("changes", per_minute, metrics::Limit::Changes)
         }
     }
 }

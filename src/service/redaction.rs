@@ -244,8 +244,8 @@ async fn record_known(
     let (mut after, mut failed) = (String::new(), None);
     loop {
         let page = redactions::page(&mut *services.database.read().await?, &after).await?;
-        let Some(last) = page.last() else { return Ok(failed) };
-        after = last.name();
+        let Some((page, last)) = page else { return Ok(failed) };
+        after = last;
         for known in page {
             let name = known.name();
             // What was written after an earlier redaction can be redacted too.

@@ -2,7 +2,7 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::{
     account::cache::AccountCache,
@@ -27,6 +27,10 @@ use crate::{
     metrics::Metrics,
     storage::Storage,
 };
+
+/// How many tickets of groups are opened alone at the same time: one that waits for a lock holds a
+/// connection.
+const MAX_SINGLE_OPENINGS: usize = 4;
 
 /// The use cases' dependencies. Cheap to clone and shared by all requests.
 #[derive(Clone)]
@@ -59,6 +63,8 @@ pub struct Dependencies {
     pub(super) single_changes: Arc<SingleChanges>,
     /// The tickets that wait to be opened together.
     pub(super) openings: Arc<Grouping<Opening>>,
+    /// Held by those of them that are opened alone.
+    pub(super) single_openings: Arc<Semaphore>,
     /// Wakes the task that returns the tickets of former staff to the queue.
     pub(super) former_staff: Arc<Notify>,
     /// Wakes the task that erases what is left of erased accounts.
@@ -102,6 +108,7 @@ impl Services {
             changes: Arc::new(Grouping::overlapping()),
             single_changes: Arc::default(),
             openings: Arc::default(),
+            single_openings: Arc::new(Semaphore::new(MAX_SINGLE_OPENINGS)),
             former_staff: Arc::default(),
             erasures: Arc::default(),
             keys,

@@ -6,7 +6,7 @@ use super::{
     idempotency::{IdempotentCall, fingerprint},
     meanwhile::{SeenUpTo, check_nothing_said},
     merged, opening,
-    queued::{Change, CountedCreation, Creation, Made, Opening},
+    queued::{Change, CountedWrite, Made, Opening, Write},
     upload::{self, Upload},
     validation::Validation,
 };
@@ -156,9 +156,9 @@ pub(super) async fn create_with_id(
     let call = IdempotentCall { account: author, key, fingerprint: valid.fingerprint(&new) };
     let now = services.ambient.now();
     let ticket = valid.into_ticket(id, new.customer.unwrap_or(author), new.follow_up_to, now);
-    let creation = CountedCreation { creation: Creation::Ticket, actor: *actor, account: author };
+    let counted = CountedWrite { kind: Write::Ticket, actor: *actor, account: author };
     let files = upload::ids(&new.attachments);
-    let opening = Opening { ticket, creation, call, files, customer: new.customer };
+    let opening = Opening { ticket, counted, call, files, customer: new.customer };
     match opening::open(services, opening).await? {
         Made::Now(ticket) => Ok(*ticket),
         Made::Earlier(id) => by_id(actor, services, TicketId(id)).await,
@@ -237,7 +237,8 @@ impl ValidTicket {
 ///
 /// # Errors
 /// Returns an error if the actor may not see the ticket, may not change one of these fields, or
-/// the ticket has changed since `expected_version`, or others have commented since `seen_up_to`.
+/// the ticket has changed since `expected_version`, or others have commented since `seen_up_to`, and
+/// [`ServiceError::TooFrequent`] if a customer has made too many changes within a minute.
 /// Returns user errors if the input is invalid or the status cannot change this way.
 pub async fn update(
     actor: &Actor,
@@ -266,8 +267,9 @@ async fn try_update(
             check_changeable(&actor, ticket, &changes)?;
             Ok(apply(&actor, ticket, parse(&changes)?, (editor, now))?)
         });
-        let (comment, creation, call, files) = (None, None, None, vec![]);
-        let change = Change { id, comment, creation, seen_up_to, call, files, decide };
+        let counted = Some(CountedWrite { kind: Write::Change, actor, account: editor });
+        let (comment, call, files) = (None, None, vec![]);
+        let change = Change { id, now, comment, counted, seen_up_to, call, files, decide };
         return match change::make(services, change).await? {
             Made::Now(ticket) => Ok(*ticket),
             Made::Earlier(_) => Err(ServiceError::NotFound),

@@ -507,6 +507,53 @@ async fn tickets_and_comments_a_minute_are_limited_on_all_nodes() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_customers_a_minute_are_limited_on_all_nodes() {
+    let limits = flags(&[("limits.customer_changes_per_minute", "4")]);
+    let server = start_with_metrics(&limits).await;
+    let node = server.another_node(&limits).await.unwrap();
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let there = anna.at(&node.address().to_string());
+    let ticket = anna.create_ticket("one").await;
+    let set = async |client: &Client, status: &str| {
+        let mutation = "mutation($input: UpdateTicketInput!) { updateTicket(input: $input) {
+            ticket { status } userErrors { code } } }";
+        let input = json!({ "ticketId": ticket.id, "status": status });
+        client.send(mutation, json!({ "input": input })).await
+    };
+    let prefer = async |client: &Client, locale: &str| {
+        let mutation = "mutation($input: UpdatePreferencesInput!) {
+            updatePreferences(input: $input) { account { locale } } }";
+        client.send(mutation, json!({ "input": { "locale": locale } })).await
+    };
+    for (client, status) in [(&anna, "RESOLVED"), (&there, "WAITING_FOR_SUPPORT")] {
+        let reply = set(client, status).await;
+        assert_eq!(reply.at("/data/updateTicket/ticket/status"), status, "{}", reply.body);
+    }
+    // What changes nothing is not counted.
+    set(&anna, "WAITING_FOR_SUPPORT").await;
+    for (client, locale) in [(&anna, "RU"), (&there, "EN")] {
+        let reply = prefer(client, locale).await;
+        assert_eq!(reply.at("/data/updatePreferences/account/locale"), locale, "{}", reply.body);
+    }
+    for refused in [set(&there, "RESOLVED").await, prefer(&anna, "RU").await] {
+        assert_eq!(refused.code(), "RATE_LIMITED", "{}", refused.body);
+        assert!(
+            refused.body.to_string().contains("At most 4 changes a minute"),
+            "{}",
+            refused.body
+        );
+    }
+    assert_eq!(metric(&server, &refused_by("changes")).await, Some(1.0));
+    // Staff work through many tickets.
+    for status in ["WORKING_ON_IT", "WAITING_FOR_SUPPORT"].repeat(3) {
+        let reply = set(&marta, status).await;
+        assert_eq!(reply.at("/data/updateTicket/ticket/status"), status, "{}", reply.body);
+    }
+    node.stop().await;
+    server.stop().await;
+}
+
 /// Sends a document from a forwarded address.
 async fn from(address: &str, client: &Client, document: &str, input: Value) -> Reply {
     let body = json!({ "query": document, "variables": { "input": input } }).to_string();

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -119,6 +120,40 @@ async fn a_reporter_with_the_staff_address_is_mailed_once_and_stops_nobodys_mail
     desk.smtp.nth(1, "Of the staff address").await;
     let database = desk.server.database.connect().await;
     until(&database, "SELECT NOT EXISTS (SELECT FROM set_aside_events)").await;
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_cannot_be_read_stops_no_mail_of_others_and_no_mail_for_good() {
+    let desk = MailFixture::start_with(&[("mail.window_seconds", "60")]).await;
+    let vera = desk.server.customer("Vera").await;
+    let ticket = desk.anna.create_ticket("Shared").await;
+    desk.anna.share(&ticket, &vera).await;
+    let database = desk.server.database.connect().await;
+    database.batch_execute("ALTER TYPE locale ADD VALUE 'eo'").await.unwrap();
+    let set_locale = async |name: &str, locale: &str| {
+        let update = format!("UPDATE accounts SET locale = '{locale}' WHERE name = '{name}'");
+        database.batch_execute(&update).await.unwrap();
+    };
+    let pass_window = || desk.server.clock.advance(TimeDelta::seconds(61));
+    // A newer version, to which the installation has been upgraded and back, knows more languages.
+    set_locale("Vera", "eo").await;
+    desk.boris.comment(&ticket, "Without Vera.").await;
+    desk.server.quiet().await;
+    pass_window();
+    desk.smtp.nth(1, "Without Vera.").await;
+    until(&database, "SELECT NOT EXISTS (SELECT FROM set_aside_events)").await;
+
+    desk.boris.comment(&ticket, "By Boris.").await;
+    desk.server.quiet().await;
+    set_locale("Boris", "eo").await;
+    pass_window();
+    let deferred = "SELECT count(*) = 1 FROM deliveries WHERE address = 'anna@example.com'
+        AND state = 'queued' AND last_error LIKE '%field ''locale''%'";
+    until(&database, deferred).await;
+    set_locale("Boris", "en").await;
+    desk.server.clock.advance(TimeDelta::hours(1));
+    desk.smtp.nth(1, "By Boris.").await;
     desk.server.stop().await;
 }
 

@@ -9,7 +9,10 @@ use tokio::sync::Barrier;
 
 use crate::{
     comment_edit,
-    harness::{Client, TestServer, client::Ticket},
+    harness::{
+        Client, TestServer,
+        client::{TECHNICAL_SUPPORT, Ticket},
+    },
 };
 
 const WRITERS: usize = 64;
@@ -574,6 +577,33 @@ async fn a_comment_and_an_edit_wait_for_their_ticket_without_holding_up_others()
         });
         assert_eq!(reply.user_errors(mutation), [] as [&str; 0], "{}", reply.body);
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follow_up_waits_for_its_predecessor_without_holding_up_other_tickets() {
+    let server = TestServer::start_with(&[("limits.tickets_per_minute", "100".to_owned())]).await;
+    let (anna, vera) = (server.customer("Anna").await, server.customer("Vera").await);
+    let closed = anna.create_ticket("closed").await;
+    anna.update(&closed, json!({ "status": "CLOSED" })).await;
+    server.quiet().await;
+    let held = Held::begin(&server, "SELECT FROM tickets FOR UPDATE").await;
+    let open = |client: &Client| {
+        let (client, closed) = (client.clone(), closed.id.clone());
+        let input = json!({ "categoryId": TECHNICAL_SUPPORT, "summary": "x", "description": "x",
+            "followUpToId": closed });
+        async move { client.try_create_ticket(input).await }
+    };
+    // Who may not see the ticket does not learn that it is locked.
+    let hidden = open(&vera).await;
+    assert_eq!(hidden.user_errors("createTicket"), ["NOT_FOUND"], "{}", hidden.body);
+    let follow_up = tokio::spawn(open(&anna));
+    until_waiting(&server, "%tickets%FOR SHARE%").await;
+    Held::begin(&server, "SELECT FROM attempts FOR UPDATE NOWAIT").await.commit().await;
+    anna.create_ticket("not held up").await;
+    held.commit().await;
+    let reply = follow_up.await.unwrap();
+    assert_eq!(reply.user_errors("createTicket"), [] as [&str; 0], "{}", reply.body);
     server.stop().await;
 }
 

@@ -57,6 +57,7 @@ fn program(path: &Path, variables: &[(&str, &str)]) -> Command {
     // A few accounts of the tests write hundreds of comments a second.
     command.env("TICKETWIRE_LIMITS_TICKETS_PER_MINUTE", "0");
     command.env("TICKETWIRE_LIMITS_CUSTOMER_COMMENTS_PER_MINUTE", "0");
+    command.env("TICKETWIRE_LIMITS_CUSTOMER_CHANGES_PER_MINUTE", "0");
     command.env("TICKETWIRE_LIMITS_STAFF_COMMENTS_PER_MINUTE", "0");
     command.envs(variables.iter().copied()).current_dir(std::env::temp_dir()).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

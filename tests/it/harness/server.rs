@@ -418,6 +418,7 @@ fn default_flags() -> Vec<(&'static str, String)> {
         // The tests' clocks stand still: a minute never ends.
         ("limits.tickets_per_minute", "0".to_owned()),
         ("limits.customer_comments_per_minute", "0".to_owned()),
+        ("limits.customer_changes_per_minute", "0".to_owned()),
         ("limits.staff_comments_per_minute", "0".to_owned()),
     ]
 }
