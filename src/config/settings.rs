@@ -452,12 +452,13 @@ section! {
         customer_bytes_per_second: u64 = "4194304", 65_536..=1 << 40;
         /// How many tickets one account may open a minute, on all nodes. With 0, there is no limit.
         tickets_per_minute: u32 = "20", 0..=100_000;
-        /// How many comments one customer may add a minute, on all nodes. With 0, there is no limit.
+        /// How many comments one customer may add or edit a minute, on all nodes. With 0, there is no
+        /// limit.
         customer_comments_per_minute: u32 = "60", 0..=100_000;
         /// The same for one member of staff.
         staff_comments_per_minute: u32 = "300", 0..=100_000;
-        /// How often one customer may change tickets and their preferences a minute, on all nodes. With
-        /// 0, there is no limit.
+        /// How often one customer may call `updateTicket`, if that changes something, and
+        /// `updatePreferences` a minute, on all nodes. With 0, there is no limit.
         customer_changes_per_minute: u32 = "60", 0..=100_000;
         /// How many customers and handoff links one service token may create or update a minute, on
         /// all nodes. With 0, there is no limit.

@@ -30,7 +30,7 @@ impl DbError {
             | Self::Exceeded(_)
             | Self::TimedOut(_) => Blame::Outage,
             Self::Locked => Blame::Unclear,
-            Self::Value(_) => Blame::Item,
+            Self::Value(_) | Self::Panicked => Blame::Item,
             Self::Statement(error) => blame(error),
         }
     }

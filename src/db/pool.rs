@@ -65,6 +65,9 @@ pub enum DbError {
     /// A statement took longer than it may.
     #[error("a statement took longer than {} seconds", .0.as_secs())]
     TimedOut(Duration),
+    /// The task that used the database panicked.
+    #[error("the task has panicked, which is a bug")]
+    Panicked,
     /// Another transaction holds a lock that this one must not wait for.
     #[error("another transaction has locked a row")]
     Locked,
@@ -159,6 +162,13 @@ const MAX_TRIES: u32 = 3;
 const URL_FORMAT: &str = "must be like postgres://user:password@host:5432/database: percent-encode \
     special characters of the password";
 
+/// What libpq understands and the driver does not.
+const UNSUPPORTED: [&str; 5] =
+    ["sslmode=verify-ca", "sslmode=verify-full", "sslrootcert=", "sslcert=", "sslkey="];
+const UNSUPPORTED_PARAMETER: &str = "has a parameter for TLS that is not supported: \
+    `sslmode=require` verifies the server's certificate and name by the authorities that the system \
+    trusts. Add your own with `update-ca-certificates`";
+
 /// How long a request waits for a connection before it fails.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -215,7 +225,10 @@ impl Database {
     /// The rest of a sentence that starts with the key of the URL. It never contains the URL, which
     /// includes a password.
     pub fn check_url(url: &str) -> Result<(), &'static str> {
-        let config = url.parse::<Config>().map_err(|_| URL_FORMAT)?;
+        let config = url.parse::<Config>().map_err(|_| {
+            let has = |parameter: &&str| url.contains(parameter);
+            if UNSUPPORTED.iter().any(has) { UNSUPPORTED_PARAMETER } else { URL_FORMAT }
+        })?;
         if url != url.trim() {
             return Err("must not begin or end with spaces or line breaks");
         }
@@ -514,7 +527,8 @@ pub(super) fn refusal(error: &tokio_postgres::Error) -> String {
     let Some(answer) = error.as_db_error() else { return with_causes(error) };
     let remedy = match *answer.code() {
         SqlState::INVALID_CATALOG_NAME => {
-            " (create it with `createdb --encoding=UTF8`, or correct `database.url`)"
+            " (create it with `createdb --template=template0 --encoding=UTF8 --locale=C.UTF-8`, or \
+             correct `database.url`)"
         }
         SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
             " (correct the user and the password in `database.url`, or allow them in pg_hba.conf)"

@@ -68,8 +68,8 @@ impl EmailAddress {
     /// accepted.
     ///
     /// # Errors
-    /// The text is empty, longer than 254 characters, contains control characters or spaces, or
-    /// does not have the form `local@domain`.
+    /// The text is empty, longer than 254 characters, contains control characters or spaces, does not
+    /// have the form `local@domain`, or is the address of an erased account.
     pub fn lookup(text: &str) -> Result<Self, TextError> {
         Self::parse(text).or_else(|error| {
             let line = SingleLine::<MAX_LENGTH>::parse(&text.to_lowercase())?;
@@ -78,7 +78,8 @@ impl EmailAddress {
                 !part.is_empty()
                     && !part.contains(|c: char| c.is_whitespace() || "@<>,;\"".contains(c))
             };
-            if plain(local) && plain(domain) { Ok(Self(line.into_string())) } else { Err(error) }
+            let is_plain = plain(local) && plain(domain) && domain != ERASED_DOMAIN;
+            if is_plain { Ok(Self(line.into_string())) } else { Err(error) }
         })
     }
 

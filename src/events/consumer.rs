@@ -46,7 +46,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(4);
 /// An unclear error that took this long may be a timeout or a deadlock. Postgres needs at least a
 /// second to report one.
 const TOO_LONG: Duration = Duration::from_millis(900);
-/// For how long events that were set aside are tried again before new ones are processed.
+/// For how long events that were set aside are tried again while new ones wait.
 const RETRY_FOR: Duration = Duration::from_millis(500);
 /// After how many such failures of an event the event after it is tried, to see which of the two is
 /// at fault: the event or the database.
@@ -177,7 +177,7 @@ impl ConsumerRunner {
             let mut connection = self.database.read().await?;
             consumer::work(&mut connection, self.consumer.name()).await?
         };
-        let retried = if work.retries { self.retry_requested().await } else { 0 };
+        let retried = if work.retries { self.retry_requested(work.behind).await } else { 0 };
         if !work.behind {
             return Ok(Progress { up_to: work.pos, processed: retried });
         }
@@ -281,11 +281,12 @@ impl ConsumerRunner {
         Ok(progress)
     }
 
-    /// Makes the requested attempts, as many as fit into a moment, and returns their number. A failure
-    /// ends them until the next step, and holds up no new events.
-    async fn retry_requested(&self) -> usize {
+    /// Makes the requested attempts and returns their number. A failure ends them until the next step,
+    /// and holds up no new events. New events end them after [`RETRY_FOR`].
+    async fn retry_requested(&self, is_behind: bool) -> usize {
         let (mut retried, began) = (0, Instant::now());
-        while began.elapsed() < RETRY_FOR {
+        let others_wait = || is_behind || self.head.has_changed().unwrap_or(true);
+        while began.elapsed() < RETRY_FOR || !others_wait() {
             match self.retry_next().await {
                 Ok(true) => retried += 1,
                 Ok(false) => break,
@@ -383,6 +384,6 @@ impl ConsumerRunner {
     /// the runner.
     async fn process(&self, db: &mut Connection, events: &[Arc<FeedEvent>]) -> Result<(), DbError> {
         let processed = AssertUnwindSafe(self.consumer.process(db, events)).catch_unwind().await;
-        processed.unwrap_or_else(|_| Err(DbError::Value("processing an event panicked".into())))
+        processed.unwrap_or(Err(DbError::Panicked))
     }
 }

@@ -31,8 +31,7 @@ pub async fn run_to_completion<T: Send + 'static>(
 pub async fn survive_panics<T>(
     step: impl Future<Output = Result<T, DbError>>,
 ) -> Result<T, DbError> {
-    let panicked = |_| Err(DbError::Value("a step of a background task panicked".into()));
-    AssertUnwindSafe(step).catch_unwind().await.unwrap_or_else(panicked)
+    AssertUnwindSafe(step).catch_unwind().await.unwrap_or(Err(DbError::Panicked))
 }
 
 /// Reads from the database as [`run_to_completion`] does. If the returned future is dropped, the
@@ -40,10 +39,9 @@ pub async fn survive_panics<T>(
 pub(super) async fn detached_read<T: Send + 'static>(
     read: impl Future<Output = Result<T, DbError>> + Send + 'static,
 ) -> Result<T, DbError> {
-    let panicked = || Err(DbError::Value("a read for a stream panicked".into()));
     let read = async move {
         let budget = RequestBudget::unlimited();
         budget.run(read).await.unwrap_or_else(|exceeded| Err(exceeded.into()))
     };
-    run_to_completion(read).await.unwrap_or_else(panicked)
+    run_to_completion(read).await.unwrap_or(Err(DbError::Panicked))
 }

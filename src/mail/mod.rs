@@ -72,6 +72,7 @@ pub fn start(
         planned: Arc::clone(&planned),
     };
     let (stopped, runner) = (stop.clone(), ConsumerRunner::new(log, Box::new(planner)));
+    // Boxed, since it is large.
     let planning = Box::pin(runner.run());
     tasks.spawn(async move { stopped.run_until_cancelled(planning).await });
     let Some(mail) = mail else { return };

@@ -59,7 +59,7 @@ struct Group {
 ///
 /// # Errors
 /// Returns the error of the decision, [`ServiceError::NotFound`] if there is no such ticket,
-/// [`ServiceError::TooFrequent`] if the account has created too much within a minute,
+/// [`ServiceError::TooFrequent`] if the account has written too much within a minute,
 /// [`ServiceError::AnsweredMeanwhile`] if others have said what the author has not seen, and a user
 /// error if a file cannot be attached or the key was used with another input.
 pub(super) async fn make(services: &Services, change: Change) -> Result<Made, ServiceError> {
@@ -157,12 +157,9 @@ impl Group {
                 *before = ticket.clone();
                 self.decided.push(Decided { waiting, ticket, events });
             }
-            // An earlier equal call may have succeeded, but not on a ticket that the caller may not see.
-            Err(error)
-                if is_first && (!change.is_keyed() || matches!(error, ServiceError::NotFound)) =>
-            {
-                waiting.answer(Err(error));
-            }
+            // An earlier equal call may have succeeded, but the caller may not see its result.
+            Err(error @ ServiceError::NotFound) => waiting.answer(Err(error)),
+            Err(error) if is_first && !change.is_keyed() => waiting.answer(Err(error)),
             Err(_) => self.later.push(waiting),
         }
     }
@@ -358,6 +355,11 @@ async fn make_locked(
     let events = (change.decide)(&mut ticket)?;
     if let Some((ticket, (actor, seen))) = &before {
         check_nothing_said(actor, db, ticket, *seen).await?;
+    }
+    if events.is_empty()
+        && let Some(counted) = change.counted
+    {
+        rate_limit::uncount_write(services, db, counted).await?;
     }
     event::save_change(db, &mut ticket, change.comment.as_deref(), &events).await?;
     if let Some(comment) = &change.comment {

@@ -305,8 +305,7 @@ where
             }
         });
     }
-    let panicked = || DbError::Value("processing a group of writes panicked".into());
-    answered.await.unwrap_or_else(|_| Err(panicked().into()))
+    answered.await.unwrap_or_else(|_| Err(DbError::Panicked.into()))
 }
 
 /// Returns the error for the other calls of a group that an error has ended.

@@ -75,6 +75,9 @@ const INVITATIONS_BY_CUSTOMER: (i32, TimeDelta) = (20, TimeDelta::hours(1));
 const INVITATIONS_BY_STAFF: (i32, TimeDelta) = (100, TimeDelta::hours(1));
 const INVITATIONS_OF_ADDRESS_BY_ONE: (i32, TimeDelta) = (3, TimeDelta::days(1));
 
+/// Begins the names of the buckets of what accounts write. The version before has the same buckets.
+const WRITTEN: &str = "created";
+
 /// An attempt that has been counted.
 pub(super) struct CountedAttempt(Vec<Bucket>);
 
@@ -124,7 +127,7 @@ fn per_account(services: &Services) -> (i32, TimeDelta) {
 /// Returns the bucket that counts what an account writes, or `None` if that is not limited.
 pub(super) fn write_bucket(services: &Services, write: CountedWrite) -> Option<Bucket> {
     let (things, per_minute, _) = write_limit(services, write);
-    let key = ["created", things, &write.account.0.to_string()];
+    let key = [WRITTEN, things, &write.account.0.to_string()];
     (per_minute > 0).then(|| bucket_of_minute(&key, per_minute))
 }
 
@@ -140,7 +143,7 @@ pub(super) async fn count_write(
 ) -> Result<(), ServiceError> {
     let (things, per_minute, limit) = write_limit(services, write);
     let account = write.account.0.to_string();
-    let key = ["created", things, &account];
+    let key = [WRITTEN, things, &account];
     take_of_minute(services, db, &key, (things, per_minute), limit).await
 }
 

@@ -260,7 +260,8 @@ async fn try_update(
 ) -> Result<Ticket, ServiceError> {
     let editor = authorise_account(actor)?;
     let now = services.ambient.now();
-    if changes.assignee.is_none() && changes.category.is_none() {
+    // Customers may change neither: the decision says so, without waiting for the ticket.
+    if !actor.is_staff() || changes.assignee.is_none() && changes.category.is_none() {
         let actor = *actor;
         let seen_up_to = changes.seen_up_to.map(|seen| (actor, seen));
         let decide = Box::new(move |ticket: &mut Ticket| {
@@ -373,6 +374,12 @@ pub(super) async fn lock(
     db: &mut Connection,
     id: TicketId,
 ) -> Result<Ticket, ServiceError> {
+    // Nobody waits for a ticket that they may not see.
+    if !actor.is_staff()
+        && tickets::by_ids(db, policy::ticket_scope(actor), &[id]).await?.is_empty()
+    {
+        return Err(ServiceError::NotFound);
+    }
     let ticket = tickets::lock(db, id).await?.ok_or(ServiceError::NotFound)?;
     authorise(actor, Action::ViewTicket, Resource::from(&ticket))?;
     Ok(ticket)

@@ -509,6 +509,8 @@ async fn tickets_and_comments_a_minute_are_limited_on_all_nodes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_of_customers_a_minute_are_limited_on_all_nodes() {
+    const UPDATE: &str = "mutation($input: UpdateTicketInput!) { updateTicket(input: $input) {
+        ticket { status } userErrors { code } } }";
     let limits = flags(&[("limits.customer_changes_per_minute", "4")]);
     let server = start_with_metrics(&limits).await;
     let node = server.another_node(&limits).await.unwrap();
@@ -516,10 +518,8 @@ async fn changes_of_customers_a_minute_are_limited_on_all_nodes() {
     let there = anna.at(&node.address().to_string());
     let ticket = anna.create_ticket("one").await;
     let set = async |client: &Client, status: &str| {
-        let mutation = "mutation($input: UpdateTicketInput!) { updateTicket(input: $input) {
-            ticket { status } userErrors { code } } }";
         let input = json!({ "ticketId": ticket.id, "status": status });
-        client.send(mutation, json!({ "input": input })).await
+        client.send(UPDATE, json!({ "input": input })).await
     };
     let prefer = async |client: &Client, locale: &str| {
         let mutation = "mutation($input: UpdatePreferencesInput!) {
@@ -532,6 +532,13 @@ async fn changes_of_customers_a_minute_are_limited_on_all_nodes() {
     }
     // What changes nothing is not counted.
     set(&anna, "WAITING_FOR_SUPPORT").await;
+    let last = "query($number: String!) { ticket(number: $number) { timeline(last: 1) { nodes { id } } } }";
+    let data = anna.ok(last, json!({ "number": ticket.number })).await;
+    let seen = &data["ticket"]["timeline"]["nodes"][0]["id"];
+    let unchanged =
+        json!({ "ticketId": ticket.id, "status": "WAITING_FOR_SUPPORT", "seenUpTo": seen });
+    let reply = anna.send(UPDATE, json!({ "input": unchanged })).await;
+    assert_eq!(reply.user_errors("updateTicket"), [] as [&str; 0], "{}", reply.body);
     for (client, locale) in [(&anna, "RU"), (&there, "EN")] {
         let reply = prefer(client, locale).await;
         assert_eq!(reply.at("/data/updatePreferences/account/locale"), locale, "{}", reply.body);

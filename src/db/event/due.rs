@@ -1,4 +1,4 @@
-//! Counting what accounts create, in the statement that creates it.
+//! Counting what accounts write, in the statement that writes it.
 
 use std::collections::BTreeMap;
 
