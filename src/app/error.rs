@@ -42,6 +42,12 @@ pub enum StartError {
          running, run `ticketwire restore` with the same backup again"
     )]
     UnfinishedRestore,
+    /// A restore failed after it had begun to write.
+    #[error(
+        "{0}. The restore is not finished, and until it is, no server starts on this database: mend the \
+         cause, and run the same command again"
+    )]
+    FailedRestore(#[source] Box<Self>),
     /// A restore into the data folder was interrupted or failed.
     #[error(
         "the restore of a backup into this data folder was interrupted, failed or is under way: if \

@@ -137,21 +137,26 @@ async fn into(
             return Err(error);
         }
     };
-    let files = restore_files(storage.as_ref(), archive, &manifest).await?;
-    let rewound = rewound(&ambient());
-    let mut held_back = None;
-    if remaining == Remaining::All {
-        tracing::info!(rows = manifest.rows(), "loading the database");
-        held_back = load(&database, archive, &manifest, Some(rewound)).await?;
-    }
-    let migrated = migrations::run(&database).await?;
-    let held_back = match held_back {
-        Some(held_back) => held_back,
-        None => forget_the_past(&database, rewound).await?,
+    let copied = async {
+        let files = restore_files(storage.as_ref(), archive, &manifest).await?;
+        let rewound = rewound(&ambient());
+        let mut held_back = None;
+        if remaining == Remaining::All {
+            tracing::info!(rows = manifest.rows(), "loading the database");
+            held_back = load(&database, archive, &manifest, Some(rewound)).await?;
+        }
+        let migrated = migrations::run(&database).await?;
+        let held_back = match held_back {
+            Some(held_back) => held_back,
+            None => forget_the_past(&database, rewound).await?,
+        };
+        let (erased, redacted) = follow_ledger(config, &database).await?;
+        database.close();
+        restore::unmark(&database).await?;
+        Ok::<_, StartError>((files, migrated, held_back, erased, redacted))
     };
-    let (erased, redacted) = follow_ledger(config, &database).await?;
-    database.close();
-    restore::unmark(&database).await?;
+    let (files, migrated, held_back, erased, redacted) =
+        copied.await.map_err(|error| StartError::FailedRestore(Box::new(error)))?;
     drop(turn);
     Ok(Restored { manifest, files, migrated, held_back, ledger, erased, redacted, lacks_keys })
 }

@@ -65,6 +65,7 @@ async fn a_setting_that_a_part_of_the_server_refuses_changes_nothing_and_is_exit
         ("DATABASE_URL", "mysql://localhost/desk", "`database.url`"),
         ("DATABASE_URL", "", "`database.url`"),
         ("DATABASE_URL", "postgres://localhost/desk\n", "`database.url` must not begin or end"),
+        ("DATABASE_URL", "postgres://localhost/desk?sslmode=verify-full", "`sslmode=require`"),
         ("TICKETWIRE_MAIL_TEMPLATES_DIR", templates, "`mail.templates_dir`"),
     ] {
         let key = "k".repeat(32);

@@ -7,10 +7,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
 use super::{
-    Place, attachments, back_up, noise, older_database, refused, restore, small_backup, succeeded,
-    ticket_with_file, verify, wait_for_lock,
+    Place, attachments, back_up, ledger, noise, older_database, refused, restore, small_backup,
+    succeeded, ticket_with_file, verify, wait_for_lock,
 };
-use crate::harness::{TestServer, postgres::TestDatabase, process};
+use crate::harness::{TestServer, postgres::TestDatabase, process, server::SEALING_KEYS};
 
 /// Changes the manifest of a backup, with its checksum.
 pub(super) fn rewrite(backup: &str, change: impl FnOnce(&mut Value)) {
@@ -122,6 +122,35 @@ async fn a_full_disk_ends_a_backup_with_a_sentence_and_leaves_nothing() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("the disk is full") && text.contains("Free space"), "{text}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "", "nothing is left");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_onto_a_full_disk_says_how_to_go_on_and_can_be_run_again() {
+    let (server, place, disk) = (TestServer::start().await, Place::new(), Place::new());
+    ticket_with_file(&server.customer("Anna").await, &noise(2_000_000)).await;
+    let backup = place.path("backup");
+    succeeded(&back_up(&server.database.url, &backup).await);
+    let database = TestDatabase::empty().await;
+    // A disk of one megabyte, which only this command sees.
+    let script = "mount -t tmpfs -o size=1m tmpfs \"$1\" || exit 77; exec \"$2\" restore \"$3\"";
+    let is_root = rustix::process::geteuid().is_root();
+    let mut command = Command::new("unshare");
+    command.arg(if is_root { "-m" } else { "-rm" }).args(["sh", "-c", script, "sh"]);
+    let folder = disk.0.path().to_str().unwrap();
+    command.args([folder, env!("CARGO_BIN_EXE_ticketwire"), &backup]);
+    command.env("DATABASE_URL", &database.url).stdin(Stdio::null());
+    command.env("TICKETWIRE_SECURITY_SEALING_KEYS", SEALING_KEYS);
+    command.env("TICKETWIRE_STORAGE_FOLDER", folder);
+    command.env("TICKETWIRE_STORAGE_ERASURE_LEDGER", ledger(&database.url));
+    command.env("TICKETWIRE_DATA_DIR", process::data_dir(&database.url));
+    let output = command.output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for words in ["No space left on device", "run the same command again"] {
+        assert!(text.contains(words), "no `{words}`: {text}");
+    }
+    succeeded(&restore(&backup, &database.url, &place.path("files")).await);
     server.stop().await;
 }
 
