@@ -137,7 +137,8 @@ async fn into(
             return Err(error);
         }
     };
-    let copied = async {
+    // Boxed, since it is large.
+    let restored = Box::pin(async {
         let files = restore_files(storage.as_ref(), archive, &manifest).await?;
         let rewound = rewound(&ambient());
         let mut held_back = None;
@@ -153,12 +154,11 @@ async fn into(
         let (erased, redacted) = follow_ledger(config, &database).await?;
         database.close();
         restore::unmark(&database).await?;
-        Ok::<_, StartError>((files, migrated, held_back, erased, redacted))
-    };
-    let (files, migrated, held_back, erased, redacted) =
-        copied.await.map_err(|error| StartError::FailedRestore(Box::new(error)))?;
+        Ok(Restored { manifest, files, migrated, held_back, ledger, erased, redacted, lacks_keys })
+    });
+    let restored = restored.await.map_err(|error| StartError::FailedRestore(Box::new(error)));
     drop(turn);
-    Ok(Restored { manifest, files, migrated, held_back, ledger, erased, redacted, lacks_keys })
+    restored
 }
 
 /// Checks all of a backup, and that the ledger has the erasures of it.

@@ -15,7 +15,7 @@ use crate::{
 
 /// The key of the lock on an address. A hash of the address is added to it.
 const LOCK: i64 = 0x7274_6477_0000_0000;
-/// How much earlier than the one before it a call may have read the clock that gets the lock after it.
+/// How long a call may wait for the lock after it has read the clock. Meanwhile later calls overtake it.
 const MAX_OVERTAKEN: TimeDelta = TimeDelta::minutes(1);
 
 /// Inserts a password reset for an address and invalidates those for it that expire before this one: a

@@ -10,7 +10,6 @@
 //! repeated a few times, and set aside if the event after it succeeds.
 
 use std::{
-    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU32, Ordering::Relaxed},
@@ -18,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::future::BoxFuture;
 use tokio::{sync::watch, time};
 use tracing::Instrument as _;
 
@@ -383,7 +382,6 @@ impl ConsumerRunner {
     /// Has the consumer process events. A panic is an error like others, so that it does not end
     /// the runner.
     async fn process(&self, db: &mut Connection, events: &[Arc<FeedEvent>]) -> Result<(), DbError> {
-        let processed = AssertUnwindSafe(self.consumer.process(db, events)).catch_unwind().await;
-        processed.unwrap_or(Err(DbError::Panicked))
+        survive_panics(self.consumer.process(db, events)).await
     }
 }

@@ -26,8 +26,8 @@ pub async fn run_to_completion<T: Send + 'static>(
     AbortOnDropHandle::new(tokio::spawn(work)).await.ok()
 }
 
-/// Makes a step of a task that never ends. A panic is returned as an error: the task logs it, waits and
-/// goes on.
+/// Makes a step of a task that goes on after it, whatever happens. A panic is returned as
+/// [`DbError::Panicked`].
 pub async fn survive_panics<T>(
     step: impl Future<Output = Result<T, DbError>>,
 ) -> Result<T, DbError> {

@@ -8,10 +8,9 @@
 //! When a failed mail is tried again, and when it is given up, is decided by
 //! [`Delivery::retry_at`] in `domain/delivery.rs`.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use futures_util::FutureExt as _;
 use lettre::Message;
 use tokio::{sync::Notify, time};
 use tokio_util::sync::CancellationToken;
@@ -114,7 +113,9 @@ impl Sender {
     /// Delivers a claimed mail. One that panics is tried again like others that fail, and ends no
     /// sender.
     async fn deliver_safely(&self, delivery: &Delivery) -> Result<(), DbError> {
-        if let Ok(done) = AssertUnwindSafe(self.deliver(delivery)).catch_unwind().await {
+        // Boxed, since it is large.
+        let done = survive_panics(Box::pin(self.deliver(delivery))).await;
+        if !matches!(done, Err(DbError::Panicked)) {
             return done;
         }
         let error = "delivering this mail panicked";

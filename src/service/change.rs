@@ -174,7 +174,7 @@ impl Group {
             ticket: &decided.ticket,
             comment: decided.waiting.call.comment.as_deref(),
             events: &decided.events,
-            counted: decided.waiting.call.counted.and_then(|it| write_bucket(services, it)),
+            counted: write_bucket(services, decided.waiting.call.counted),
             terms: decided.waiting.call.terms().unwrap_or_default(),
         });
         let changes = changes.collect::<Vec<_>>();
@@ -234,14 +234,13 @@ enum Refusal {
 
 impl Refusal {
     fn of(services: &Services, change: &Change, saved: &Saved) -> Self {
-        let bucket = change.counted.and_then(|it| Some((it, write_bucket(services, it)?)));
-        if let Some((counted, bucket)) = bucket
+        if let Some(bucket) = write_bucket(services, change.counted)
             && saved.full.contains(&bucket)
         {
             return match saved.full.wait(&bucket, change.now) {
                 // The result of an earlier equal call is returned in spite of the limit.
                 Some(wait) if !change.is_keyed() => {
-                    Self::Certain(too_frequent(services, counted, wait))
+                    Self::Certain(too_frequent(services, change.counted, wait))
                 }
                 _ => Self::Possible,
             };
@@ -336,9 +335,7 @@ async fn make_locked(
     change: &Change,
     waits: bool,
 ) -> Result<Made, ServiceError> {
-    if let Some(counted) = change.counted {
-        rate_limit::count_write(services, db, counted).await?;
-    }
+    rate_limit::count_write(services, db, change.counted).await?;
     if !waits {
         tickets::lock_free(db, change.id).await?;
     }
@@ -346,9 +343,7 @@ async fn make_locked(
     if let (Some(call), Some(comment)) = (&change.call, &change.comment)
         && let Some(earlier) = call.earlier_result(db, comment.id.0, comment.created_at).await?
     {
-        if let Some(counted) = change.counted {
-            rate_limit::uncount_write(services, db, counted).await?;
-        }
+        rate_limit::uncount_write(services, db, change.counted).await?;
         return Ok(Made::Earlier(earlier));
     }
     let before = change.seen_up_to.map(|seen| (ticket.clone(), seen));
@@ -356,10 +351,8 @@ async fn make_locked(
     if let Some((ticket, (actor, seen))) = &before {
         check_nothing_said(actor, db, ticket, *seen).await?;
     }
-    if events.is_empty()
-        && let Some(counted) = change.counted
-    {
-        rate_limit::uncount_write(services, db, counted).await?;
+    if events.is_empty() {
+        rate_limit::uncount_write(services, db, change.counted).await?;
     }
     event::save_change(db, &mut ticket, change.comment.as_deref(), &events).await?;
     if let Some(comment) = &change.comment {

@@ -151,7 +151,7 @@ fn change(actor: Actor, new: &NewComment, comment: Arc<Comment>, call: Idempoten
     Change {
         id: comment.ticket_id,
         now: comment.created_at,
-        counted: Some(CountedWrite { kind: Write::Comment, actor, account }),
+        counted: CountedWrite { kind: Write::Comment, actor, account },
         seen_up_to: new.seen_up_to.map(|seen| (actor, seen)),
         comment: Some(comment),
         call: Some(call),

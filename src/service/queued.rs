@@ -30,8 +30,8 @@ pub(super) struct Change {
     pub(super) now: Timestamp,
     /// The comment that the change adds, if any.
     pub(super) comment: Option<Arc<Comment>>,
-    /// What the change counts as, if that is limited.
-    pub(super) counted: Option<CountedWrite>,
+    /// What the change counts as.
+    pub(super) counted: CountedWrite,
     /// The last event that its author has seen, if others must not have commented since.
     pub(super) seen_up_to: Option<(Actor, SeenUpTo)>,
     /// The call that adds the comment, if it may be repeated.

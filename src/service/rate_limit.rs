@@ -75,9 +75,6 @@ const INVITATIONS_BY_CUSTOMER: (i32, TimeDelta) = (20, TimeDelta::hours(1));
 const INVITATIONS_BY_STAFF: (i32, TimeDelta) = (100, TimeDelta::hours(1));
 const INVITATIONS_OF_ADDRESS_BY_ONE: (i32, TimeDelta) = (3, TimeDelta::days(1));
 
-/// Begins the names of the buckets of what accounts write. The version before has the same buckets.
-const WRITTEN: &str = "created";
-
 /// An attempt that has been counted.
 pub(super) struct CountedAttempt(Vec<Bucket>);
 
@@ -127,7 +124,8 @@ fn per_account(services: &Services) -> (i32, TimeDelta) {
 /// Returns the bucket that counts what an account writes, or `None` if that is not limited.
 pub(super) fn write_bucket(services: &Services, write: CountedWrite) -> Option<Bucket> {
     let (things, per_minute, _) = write_limit(services, write);
-    let key = [WRITTEN, things, &write.account.0.to_string()];
+    // The version before has the same buckets.
+    let key = ["created", things, &write.account.0.to_string()];
     (per_minute > 0).then(|| bucket_of_minute(&key, per_minute))
 }
 
@@ -141,10 +139,9 @@ pub(super) async fn count_write(
     db: &mut Connection,
     write: CountedWrite,
 ) -> Result<(), ServiceError> {
-    let (things, per_minute, limit) = write_limit(services, write);
-    let account = write.account.0.to_string();
-    let key = [WRITTEN, things, &account];
-    take_of_minute(services, db, &key, (things, per_minute), limit).await
+    let Some(bucket) = write_bucket(services, write) else { return Ok(()) };
+    let taken = rate_limit::take(db, &bucket, services.ambient.now()).await?;
+    taken.map_err(|retry_after| too_frequent(services, write, retry_after))
 }
 
 /// Counts a refusal of what an account wanted to write, and returns its error.
@@ -200,33 +197,21 @@ pub(super) async fn count_machine_call(
 ) -> Result<(), ServiceError> {
     let Some(token) = actor.service_token() else { return Ok(()) };
     let per_minute = services.settings.limits.service_token_calls_per_minute;
-    let (id, limit) = (token.0.to_string(), metrics::Limit::MachineCalls);
+    if per_minute == 0 {
+        return Ok(());
+    }
+    let bucket = bucket_of_minute(&["calls", &token.0.to_string()], per_minute);
     let mut connection = services.database.read().await?;
-    let key = ["calls", &id];
-    take_of_minute(services, &mut connection, &key, ("calls", per_minute), limit).await
+    let taken = rate_limit::take(&mut connection, &bucket, services.ambient.now()).await?;
+    taken.map_err(|retry_after| {
+        services.metrics.refused(metrics::Limit::MachineCalls);
+        ServiceError::TooFrequent { things: "calls", per_minute, retry_after }
+    })
 }
 
 fn bucket_of_minute(key: &[&str], per_minute: u32) -> Bucket {
     let at_once = i32::try_from(per_minute).unwrap_or(i32::MAX);
     bucket(key, (at_once, TimeDelta::minutes(1)))
-}
-
-/// Takes one of the things that are allowed a minute. If that is 0, there is no limit.
-async fn take_of_minute(
-    services: &Services,
-    db: &mut Connection,
-    key: &[&str],
-    (things, per_minute): (&'static str, u32),
-    limit: metrics::Limit,
-) -> Result<(), ServiceError> {
-    if per_minute == 0 {
-        return Ok(());
-    }
-    let bucket = bucket_of_minute(key, per_minute);
-    rate_limit::take(db, &bucket, services.ambient.now()).await?.map_err(|retry_after| {
-        services.metrics.refused(limit);
-        ServiceError::TooFrequent { things, per_minute, retry_after }
-    })
 }
 
 /// Returns whether to notify an account's owner of a wrong code: after the first one from a network

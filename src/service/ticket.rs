@@ -268,7 +268,7 @@ async fn try_update(
             check_changeable(&actor, ticket, &changes)?;
             Ok(apply(&actor, ticket, parse(&changes)?, (editor, now))?)
         });
-        let counted = Some(CountedWrite { kind: Write::Change, actor, account: editor });
+        let counted = CountedWrite { kind: Write::Change, actor, account: editor };
         let (comment, call, files) = (None, None, vec![]);
         let change = Change { id, now, comment, counted, seen_up_to, call, files, decide };
         return match change::make(services, change).await? {
