@@ -176,6 +176,16 @@ impl Account {
         Ok(Some(Box::pin(loading).await?.into()))
     }
 
+    /// Whether the account has a password. Customers who come from a control panel may have none.
+    /// Null unless this is your own account.
+    async fn has_password(&self, ctx: &Context<'_>) -> Result<Option<bool>, Failure> {
+        if !self.is_viewer(ctx)? {
+            return Ok(None);
+        }
+        let loading = service::password::viewer_has_one(ctx.actor()?, ctx.services()?);
+        Ok(Some(Box::pin(loading).await?))
+    }
+
     /// The second factors of the account, empty if it has none. Null unless this is your own
     /// account.
     async fn second_factors(

@@ -233,8 +233,9 @@ pub struct ReauthenticateInput {
     password: String,
     /// The kind of `code`; `AUTHENTICATOR` by default.
     method: Option<SecondFactorProof>,
-    /// A code of your second factor or a recovery code. Required if your account has a second
-    /// factor; leave it out otherwise.
+    /// A code of your second factor or a recovery code. If your account has neither a second factor
+    /// nor a password, a code that `sendSecondFactorCode` mails. If it has only a password, leave it
+    /// out.
     #[graphql(secret)]
     code: Option<String>,
 }
@@ -296,7 +297,8 @@ impl SecondFactorMutation {
     /// Mails a code, either for completing a sign-in or for `reauthenticate`. The previous one
     /// becomes void.
     ///
-    /// For accounts that have codes by e-mail as a second factor; others get the user error
+    /// For accounts that have codes by e-mail as a second factor and, for `reauthenticate`, for those
+    /// that have neither a second factor nor a password; others get the user error
     /// `NOT_AVAILABLE`. `RATE_LIMITED` within 30 seconds of the previous code, and beyond 10
     /// codes an hour. The user error `EXPIRED` means that the challenge is over.
     async fn send_second_factor_code(
@@ -438,7 +440,7 @@ impl SecondFactorMutation {
     }
 
     /// Confirms your identity again, with your password and, if you have a second factor, a
-    /// code. For 10 minutes this session may then change what protects your account and, as an
+    /// code. If you have neither, a mailed code confirms it. For 10 minutes this session may then change what protects your account and, as an
     /// admin, who has access; fields that need this say so.
     ///
     /// User errors: `INVALID_CREDENTIALS` for a wrong password; `REQUIRED`, `INVALID` or

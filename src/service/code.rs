@@ -50,9 +50,20 @@ impl SubmittedCode {
 
 /// A verified code, to be [consumed](consume). A recovery code is looked up only then.
 pub(super) enum VerifiedCode {
-    Authenticator { step: i64, sealed: Vec<u8> },
-    Email { hash: Vec<u8> },
-    RecoveryCode { hashes: Vec<[u8; 32]> },
+    Authenticator {
+        step: i64,
+        sealed: Vec<u8>,
+    },
+    Email {
+        hash: Vec<u8>,
+    },
+    /// A mailed code for an account that has no second factor.
+    OnlyProof {
+        hash: Vec<u8>,
+    },
+    RecoveryCode {
+        hashes: Vec<[u8; 32]>,
+    },
 }
 
 /// Verifies a code and returns `None` if it is wrong. Verifying a mailed code uses up one of
@@ -123,6 +134,7 @@ pub(super) async fn consume(
         }
         VerifiedCode::Email { hash } => Ok(challenge::consume_code(db, holder, hash).await?
             && second_factor::touch(db, account, Method::Email, now).await?),
+        VerifiedCode::OnlyProof { hash } => challenge::consume_code(db, holder, hash).await,
         VerifiedCode::RecoveryCode { hashes } => {
             second_factor::use_recovery_code(db, account, hashes, now).await
         }

@@ -3,7 +3,8 @@
 use zxcvbn::{Score, zxcvbn};
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, account as accounts, audit, priority_mail,
+    ServiceError, Services, UserError, UserErrorCode, account as accounts, audit, authorise,
+    priority_mail,
     rate_limit::{self, Limit},
     session,
 };
@@ -20,6 +21,7 @@ use crate::{
         clock::Timestamp,
         event::AccountEvent,
         ids::SessionId,
+        policy::{Action, Resource},
         priority_mail::{
             INVITATION_LIFETIME, PASSWORD_RESET_LIFETIME, PriorityMail, SecurityChange,
         },
@@ -36,6 +38,17 @@ pub struct NewPassword {
     pub password: Password,
     /// The repetition.
     pub repetition: Password,
+}
+
+/// Returns whether the actor's account has a password.
+///
+/// # Errors
+/// Returns an error if nobody is signed in.
+pub async fn viewer_has_one(actor: &Actor, services: &Services) -> Result<bool, ServiceError> {
+    authorise(actor, Action::SecureAccount, Resource::Desk)?;
+    let id = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let mut connection = services.database.read().await?;
+    Ok(db::account::password(&mut connection, id).await?.is_some())
 }
 
 /// Returns an error if a password is too short or too long.

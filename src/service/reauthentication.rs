@@ -22,7 +22,7 @@ use crate::{
 /// Mails a code to re-authenticate with.
 ///
 /// # Errors
-/// Returns a user error if the account has no codes by e-mail, and
+/// Returns a user error if the account has no codes by e-mail but another proof, and
 /// [`ServiceError::RateLimited`] after too many codes.
 pub async fn send_code(
     actor: &Actor,
@@ -32,15 +32,39 @@ pub async fn send_code(
     let (identity, account) = accounts::owner(actor, services).await?;
     let factors =
         second_factor::of_account(&mut *services.database.read().await?, account.id).await?;
-    if !factors.iter().any(|factor| factor.method == Method::Email) {
+    let has_codes = if factors.is_empty() {
+        !has_password(services, &account, origin).await?
+    } else {
+        factors.iter().any(|factor| factor.method == Method::Email)
+    };
+    if !has_codes {
         let message = "Codes by e-mail are not configured for your account. Use another method.";
         return Err(UserError::of_input(UserErrorCode::NotAvailable, message).into());
     }
     code::mail(services, &account, identity.session.0, origin).await
 }
 
+/// Returns whether an account has a password. An empty one, which the hash of another system may be
+/// of, is none. To verify a hash is expensive, so it counts as an attempt, unless a code is mailed.
+async fn has_password(
+    services: &Services,
+    account: &Account,
+    origin: &ClientOrigin,
+) -> Result<bool, ServiceError> {
+    let stored = db::account::password(&mut *services.database.read().await?, account.id).await?;
+    let Some(stored) = stored else { return Ok(false) };
+    let email = Some(account.email.as_str());
+    let attempt = rate_limit::count(services, Limit::Password, email, origin).await?;
+    if !services.passwords.is_empty(stored).await? {
+        return Ok(true);
+    }
+    rate_limit::refund(services, attempt).await?;
+    Ok(false)
+}
+
 /// Re-authenticates the actor's session: with the password, if the account has one, and with
-/// a code, if it has a second factor. Returns when the re-authentication expires.
+/// a code, if it has a second factor. An account that has neither needs a mailed code. Returns when
+/// the re-authentication expires.
 ///
 /// # Errors
 /// Returns a user error if the password or the code is wrong or missing, and
@@ -79,8 +103,8 @@ async fn prove(
     if code.is_some() {
         attempts.push(rate_limit::count(services, Limit::Code, email, origin).await?);
     }
-    verify_password(services, account.id, password).await?;
-    let verified = verify_code(services, identity, code.as_ref()).await?;
+    let has_password = verify_password(services, account.id, password).await?;
+    let verified = verify_code(services, identity, has_password, code.as_ref()).await?;
     let now = services.ambient.now();
     services
         .database
@@ -100,40 +124,53 @@ async fn prove(
     Ok(now + REAUTHENTICATION_LIFETIME)
 }
 
+/// Verifies the password. Returns whether the account has one.
 async fn verify_password(
     services: &Services,
     account: AccountId,
     password: Password,
-) -> Result<(), ServiceError> {
+) -> Result<bool, ServiceError> {
     let stored = db::account::password(&mut *services.database.read().await?, account).await?;
-    let Some(stored) = stored else { return Ok(()) };
+    let Some(stored) = stored else { return Ok(false) };
     let typed_nothing = password.chars() == 0;
     let passwords = &services.passwords;
-    let correct = passwords.verify(password, Some(stored.clone())).await?
-        // The account has no password in the system that its hash is from.
-        || typed_nothing && passwords.is_empty(stored).await?;
-    if correct {
-        return Ok(());
+    if passwords.verify(password, Some(stored.clone())).await? {
+        return Ok(true);
+    }
+    if typed_nothing && passwords.is_empty(stored).await? {
+        return Ok(false);
     }
     let message = "The password is incorrect.";
     Err(UserError::new("password", UserErrorCode::InvalidCredentials, message).into())
 }
 
-/// Verifies the code. Returns `None` if the account has no second factor and no code was
-/// submitted.
+/// Verifies the code. Returns `None` if the account needs none and none was submitted: it has a
+/// password and no second factor.
 async fn verify_code(
     services: &Services,
     identity: &Identity,
+    has_password: bool,
     code: Option<&SubmittedCode>,
 ) -> Result<Option<VerifiedCode>, ServiceError> {
+    let factors =
+        second_factor::of_account(&mut *services.database.read().await?, identity.id).await?;
     let Some(code) = code else {
-        let mut connection = services.database.read().await?;
-        if second_factor::of_account(&mut connection, identity.id).await?.is_empty() {
-            return Ok(None);
-        }
-        let message = "Your account has a second factor. Enter a code as well.";
+        let message = match (factors.is_empty(), has_password) {
+            (true, true) => return Ok(None),
+            (true, false) => {
+                "Your account has neither a password nor a second factor. Have a code mailed, and \
+                 enter it."
+            }
+            (false, _) => "Your account has a second factor. Enter a code as well.",
+        };
         return Err(UserError::new("code", UserErrorCode::Required, message).into());
     };
     let verified = code::verify(services, identity.id, identity.session.0, code).await?;
-    verified.map(Some).ok_or_else(|| code::wrong_code(None))
+    let verified = verified.ok_or_else(|| code::wrong_code(None))?;
+    Ok(Some(match verified {
+        VerifiedCode::Email { hash } if factors.is_empty() && !has_password => {
+            VerifiedCode::OnlyProof { hash }
+        }
+        verified => verified,
+    }))
 }

@@ -244,7 +244,7 @@ async fn add(
             Ok(db::challenge::consume_code(db, identity.session.0, hash).await?
                 && second_factor::add_email(db, identity.id, now).await?)
         }
-        VerifiedCode::RecoveryCode { .. } => Ok(false),
+        VerifiedCode::OnlyProof { .. } | VerifiedCode::RecoveryCode { .. } => Ok(false),
     }
 }
 

@@ -2,7 +2,7 @@
 
 const { authenticator } = require("otplib");
 const { scanned } = require("./pixels");
-const { assert, CUSTOMER, hold, main, mentions, origin, PASSWORD, until, visit } = require("./portal-lib");
+const { ADMIN, assert, CUSTOMER, hold, main, mentions, origin, PASSWORD, Person, until, visit } = require("./portal-lib");
 
 /** Returns the secret of the QR code that a page shows, as a phone reads it. */
 const scan = async (page) => new URL(await scanned(page.getByAltText("QR code with the key"))).searchParams.get("secret");
@@ -41,7 +41,41 @@ async function returnsToWhatIsStored(page) {
   await page.unroute("**/graphql");
 }
 
+/** A customer who comes from a control panel, without a password, confirms by a mailed code who it is. */
+async function confirmsWithoutAPassword(browser) {
+  const admin = await Person.signIn(ADMIN);
+  const scopes = ["PROVISION_CUSTOMERS", "CREATE_HANDOFFS"];
+  const { token } = await admin.mutate("createServiceToken", { name: "Panel", scopes }, "token");
+  const panel = Object.assign(new Person(), { token });
+  const vera = { externalId: "client-18", email: "vera@customer.example", name: "Vera" };
+  await panel.mutate("provisionCustomer", vera, "account { id }");
+  const { handoff } = await panel.mutate("createHandoff", { externalId: "client-18" }, "handoff { url }");
+  const page = await (await browser.newContext({ locale: "en-US" })).newPage();
+  await page.goto(origin + handoff.url.slice(new URL(handoff.url).origin.length + 1));
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.locator("header nav").waitFor();
+  // As ten minutes after the sign-in.
+  const refused = { data: { beginSecondFactor: { authenticator: null, codeSent: null, userErrors: [{ code: "REAUTHENTICATION_REQUIRED" }] } } };
+  await page.route("**/graphql", (route) =>
+    mentions(route.request(), "mutation BeginSecondFactor") ? route.fulfill({ json: refused }) : route.fallback(),
+  );
+  await page.goto(`${origin}account`);
+  await page.getByRole("button", { name: "Set up an authenticator app" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("button", { name: "Send a code" }).click();
+  await dialog.getByText(/^The code is valid for/).waitFor();
+  assert.equal(await dialog.getByLabel("Current password").count(), 0, "no password is asked for");
+  const mailed = await mailedCode(null);
+  await dialog.getByLabel("Code of 6 digits").fill(mailed);
+  await page.unroute("**/graphql");
+  await dialog.getByRole("button", { name: "Confirm" }).click();
+  await page.getByAltText("QR code with the key").waitFor();
+  await page.context().close();
+  return mailed;
+}
+
 main("portal-account", async (browser) => {
+  const earlier = await confirmsWithoutAPassword(browser);
   const page = await visit(browser, { path: "account" });
   // An authenticator: the picture and the key are the same.
   await page.getByRole("button", { name: "Set up an authenticator app" }).click();
@@ -117,7 +151,7 @@ main("portal-account", async (browser) => {
   }
   await page.getByText(/^The code is valid for [12]:\d\d$/).waitFor();
   await page.getByText(/^Another code can be sent in \d+ seconds?$/).waitFor();
-  const mailed = await mailedCode(null);
+  const mailed = await mailedCode(earlier);
   await page.clock.fastForward(121_000);
   await page.getByText("The code has expired. Send another one.").waitFor();
   await page.getByRole("button", { name: "Send another code" }).waitFor();

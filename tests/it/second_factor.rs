@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use totp_rs::Totp;
 
+use super::handoff;
 use crate::harness::{
     Client, TestServer,
     browser::Script,
@@ -449,6 +450,41 @@ async fn staff_without_a_required_second_factor_can_only_set_one_up() {
     reauthenticate(&marta, input).await;
     assert_eq!(code_of(&remove(&marta, "AUTHENTICATOR").await), "SECOND_FACTOR_REQUIRED");
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailed_code_proves_who_has_neither_a_password_nor_a_second_factor() {
+    let fixture = MailFixture::start().await;
+    let server = &fixture.server;
+    let panel = handoff::panel(server).await;
+    let vera = json!({ "externalId": "client-18", "email": "vera@example.com", "name": "Vera" });
+    handoff::provision(&panel, vera).await;
+    let signed_in = handoff::redeem(server, &handoff::link(&panel, "client-18").await).await;
+    let token = signed_in["session"]["token"].as_str().map(str::to_owned);
+    let vera = Client::new(&server.address(), token);
+    let has_password = "{ viewer { hasPassword } }";
+    assert_eq!(vera.ok(has_password, json!({})).await["viewer"]["hasPassword"], false);
+    assert_eq!(fixture.anna.ok(has_password, json!({})).await["viewer"]["hasPassword"], true);
+
+    server.clock.advance(TimeDelta::minutes(11));
+    assert_eq!(code_of(&begin(&vera, "AUTHENTICATOR").await), "REAUTHENTICATION_REQUIRED");
+    assert_eq!(code_of(&reauthenticate(&vera, json!({ "password": "" })).await), "REQUIRED");
+    let send = async |client: &Client| {
+        client.ok(SEND, json!({ "input": {} })).await["sendSecondFactorCode"].clone()
+    };
+    // Who has a password confirms with that.
+    assert_eq!(code_of(&send(&fixture.anna).await), "NOT_AVAILABLE");
+    assert_eq!(code_of(&send(&vera).await), "none");
+    let code = mailed_code(&fixture.smtp, 1).await;
+    // It is no proof for anybody else.
+    let input = json!({ "password": PASSWORD, "method": "EMAIL", "code": code });
+    assert_eq!(code_of(&reauthenticate(&fixture.anna, input.clone()).await), "INVALID_CODE");
+    assert!(reauthenticate(&vera, input.clone()).await["validUntil"].is_string());
+    assert_eq!(code_of(&reauthenticate(&vera, input).await), "INVALID_CODE");
+
+    with_authenticator(server, &vera).await;
+    assert_eq!(code_of(&send(&vera).await), "NOT_AVAILABLE");
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

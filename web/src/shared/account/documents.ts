@@ -48,6 +48,7 @@ export const NEW_CODES = graphql(`
 export const REAUTHENTICATE = graphql(`
   mutation Reauthenticate($input: ReauthenticateInput!) { reauthenticate(input: $input) { userErrors { code } } }
 `);
+export const HAS_PASSWORD = graphql(`query HasPassword { viewer { hasPassword } }`);
 export const REVOKE = graphql(`
   mutation RevokeSession($id: ID!) { revokeSession(input: { id: $id }) { userErrors { code } } }
 `);
