@@ -1,8 +1,8 @@
-//! The limit on the file descriptors of this process.
+//! The limit on file descriptors.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::Config;
+use crate::{config::Config, domain::node::Descriptors};
 
 /// How many descriptors the server uses other than for connections of clients and of the database:
 /// its sockets, logs, timers and the files of uploads and downloads.
@@ -20,15 +20,25 @@ pub fn raise_limit() {
     }
 }
 
-/// Checks that the configured connections fit into the hard limit. Returns the state in words.
+/// Returns the hard limit of this process, and how many descriptors a server with this configuration
+/// may need.
+pub fn of_this_process(config: &Config) -> Descriptors {
+    let connections = config.limits.connections;
+    Descriptors {
+        limit: getrlimit(Resource::Nofile).maximum,
+        connections,
+        required: connections as u64 + config.database.pool_size as u64 + OTHERS,
+    }
+}
+
+/// Checks that the configured connections fit into the limit. Returns the state in words.
 ///
 /// # Errors
 /// They do not fit; the text says what to change.
-pub fn check(config: &Config) -> Result<String, String> {
-    let Some(limit) = getrlimit(Resource::Nofile).maximum else { return Ok("unlimited".into()) };
-    let connections = config.limits.connections;
-    let required = connections as u64 + config.database.pool_size as u64 + OTHERS;
-    if required <= limit {
+pub fn check(descriptors: Descriptors) -> Result<String, String> {
+    let Descriptors { limit, connections, required } = descriptors;
+    let Some(limit) = limit else { return Ok("unlimited".into()) };
+    if !descriptors.are_too_few() {
         return Ok(format!("{limit} allowed, at most {required} required"));
     }
     Err(format!(

@@ -8,7 +8,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use tokio::{sync::Mutex, time};
 
-use super::{error::StartError, keys::existing_keyring, storage_watch::StorageWatch};
+use super::{descriptors, error::StartError, keys::existing_keyring, storage_watch::StorageWatch};
 use crate::{
     config::Config,
     crypto::seal::Keyring,
@@ -53,6 +53,7 @@ pub fn this_node(
     let report = NodeReport {
         configuration: fingerprints(config, &existing_keyring(config)?),
         storage: storage.id(),
+        descriptors: Some(descriptors::of_this_process(config)),
         ..NodeReport::default()
     };
     Ok(Node { id: ambient.uuid(), version: env!("CARGO_PKG_VERSION").to_owned(), host, report })

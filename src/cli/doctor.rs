@@ -29,13 +29,13 @@ const BASE_URL: (Duration, &str) =
 /// A check failed.
 pub(super) async fn run(config: &Config, json: bool) -> CliResult {
     let mut report = Report::new(json);
-    let mut nodes = 0;
+    let mut live = vec![];
     match ServerDatabase::open_for_command(config).await {
         Err(error) => report.add("database", Err(database::unreachable(config, error)))?,
         Ok(database) => {
             let checked = async {
                 if database::check(config, &database, &mut report).await? {
-                    nodes = nodes::check(config, &database, &mut report).await?;
+                    live = nodes::check(config, &database, &mut report).await?;
                 }
                 Ok(())
             };
@@ -44,13 +44,13 @@ pub(super) async fn run(config: &Config, json: bool) -> CliResult {
             checked?;
         }
     }
-    report.add("descriptors", machine::check_descriptors(config))?;
+    report.add("descriptors", nodes::check_descriptors(config, &live))?;
     report.run("certificate", FILES, machine::check_certificate(config)).await?;
     report.run("disk", FILES, machine::check_disks(config)).await?;
     report.run("attachments", STORAGE, machine::check_storage(config)).await?;
     report.run("mail certificates", FILES, machine::check_mail_certificates(config)).await?;
     report.run("mail", MAIL, network::check_mail_server(config)).await?;
     report.run("sender domain", DNS, network::check_sender(config)).await?;
-    report.run("base url", BASE_URL, network::check_base_url(config, nodes)).await?;
+    report.run("base url", BASE_URL, network::check_base_url(config, live.len())).await?;
     report.finish()
 }

@@ -34,7 +34,7 @@ pub(super) async fn run(config: &Config) -> CliResult {
     let reloads = config.speaks_tls() || !io::stdin().is_terminal();
     let mut hangup = reloads.then(|| signal(SignalKind::hangup())).transpose()?;
     descriptors::raise_limit();
-    if let Err(problem) = descriptors::check(config) {
+    if let Err(problem) = descriptors::check(descriptors::of_this_process(config)) {
         tracing::warn!(problem, "too few file descriptors");
     }
     // Before the database is filled, which takes seconds.

@@ -29,6 +29,26 @@ pub struct NodeReport {
     pub storage: Option<Uuid>,
     /// The use of the connections for requests.
     pub pool: PoolUse,
+    /// Its file descriptors, or `None` if it does not report them.
+    pub descriptors: Option<Descriptors>,
+}
+
+/// How many file descriptors a process may open, and how many it may need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Descriptors {
+    /// The limit, or `None` if there is none.
+    pub limit: Option<u64>,
+    /// The largest number of connections of clients.
+    pub connections: usize,
+    /// The largest number that it may need.
+    pub required: u64,
+}
+
+impl Descriptors {
+    /// Whether it may need more than it may open.
+    pub fn are_too_few(self) -> bool {
+        self.limit.is_some_and(|limit| self.required > limit)
+    }
 }
 
 /// The use of a pool of connections.
@@ -105,7 +125,7 @@ mod tests {
             id: Uuid::nil(),
             version: version.to_owned(),
             host: String::new(),
-            report: NodeReport { configuration, storage, pool: PoolUse::default() },
+            report: NodeReport { configuration, storage, ..NodeReport::default() },
         }
     }
 

@@ -10,12 +10,13 @@ use std::{
 
 use chrono::TimeDelta;
 use reqwest::{Method, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use ticketwire::domain::account::Role;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpSocket, TcpStream},
-    process::Command,
+    process::{Child, Command},
     time,
 };
 
@@ -23,6 +24,7 @@ use crate::{
     harness::{
         Client, TestServer,
         client::{Reply, TECHNICAL_SUPPORT, Ticket},
+        postgres::TestDatabase,
         process,
         server::{PASSWORD, SEALING_KEYS},
         socket::{Incoming, Socket},
@@ -180,33 +182,52 @@ async fn a_body_has_a_lowest_rate_and_a_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_raises_its_soft_limit_on_descriptors_and_doctor_compares() {
-    let server = TestServer::start().await;
+    let database = TestDatabase::new().await;
     let run = |arguments: &str| {
         let mut command = Command::new("sh");
         command.args(["-c", arguments, env!("CARGO_BIN_EXE_ticketwire")]).env_clear();
         command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        command.env("DATABASE_URL", &server.database.url).env("TICKETWIRE_LISTEN", "127.0.0.1:0");
+        command.env("DATABASE_URL", &database.url).env("TICKETWIRE_LISTEN", "127.0.0.1:0");
         command.env("TICKETWIRE_SECURITY_SEALING_KEYS", SEALING_KEYS);
-        command.env("TICKETWIRE_DATA_DIR", process::data_dir(&server.database.url));
+        command.env("TICKETWIRE_DATA_DIR", process::data_dir(&database.url));
         command.current_dir(std::env::temp_dir()).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         command
     };
-    let mut child = run("ulimit -Sn 256; exec \"$0\" serve").spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    while !lines.next_line().await.unwrap().expect("a line").starts_with("Stop it") {}
-    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id().unwrap())).unwrap();
+    let serve = async |limit: &str| {
+        let mut child = run(&format!("{limit}; exec \"$0\" serve")).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        while !lines.next_line().await.unwrap().expect("a line").starts_with("Stop it") {}
+        child
+    };
+    let stop = async |mut child: Child| {
+        let pid = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        child.wait().await.unwrap();
+    };
+    let doctor = async |limit: &str| {
+        let doctor = run(&format!("{limit}; exec \"$0\" doctor")).output().await.unwrap();
+        let report = String::from_utf8(doctor.stdout).unwrap();
+        report.lines().find(|line| line.contains(" descriptors: ")).unwrap().to_owned()
+    };
+    let few = "300 allowed, but 16000 connections";
+    let alone = doctor("ulimit -n 300").await;
+    assert!(alone.starts_with(&format!("FAILED  descriptors: {few}")), "{alone}");
+
+    // The limit of a shell says nothing about a node that runs.
+    let node = serve("ulimit -Sn 256").await;
+    let limits = fs::read_to_string(format!("/proc/{}/limits", node.id().unwrap())).unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let [soft, hard] = [3, 4].map(|field| line.split_whitespace().nth(field).unwrap());
     assert_eq!(soft, hard, "{line}");
-    child.kill().await.unwrap();
-    let doctor = run("ulimit -n 300; exec \"$0\" doctor").output().await.unwrap();
-    let report = String::from_utf8(doctor.stdout).unwrap();
-    assert!(!doctor.status.success(), "{report}");
-    assert!(report.contains("FAILED  descriptors: 300 allowed, but 16000 connections"), "{report}");
-    let healthy = process::run(&["doctor"], &[("DATABASE_URL", &server.database.url)], "").await;
-    assert!(healthy.stdout.contains("descriptors:"), "{}", healthy.stdout);
-    server.stop().await;
+    let healthy = doctor("ulimit -n 300").await;
+    assert!(healthy.starts_with(&format!("ok      descriptors: {hard} allowed")), "{healthy}");
+    stop(node).await;
+    let node = serve("ulimit -n 300").await;
+    let failed = doctor("true").await;
+    assert!(failed.starts_with("FAILED  descriptors: the node "), "{failed}");
+    assert!(failed.contains(few), "{failed}");
+    stop(node).await;
 }
 
 /// Opens a websocket that is refused when it greets; gives the code and the reason.

@@ -1,4 +1,4 @@
-//! The checks of this machine: file descriptors, disks, and the storage of attachments.
+//! The checks of this machine: the certificate, disks, and the storage of attachments.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use tokio::task::spawn_blocking;
 
 use super::check::{Check, Problem};
 use crate::{
-    app::{self, CHAIN_ADVICE, TrustedCertificate, descriptors, storage},
+    app::{self, CHAIN_ADVICE, TrustedCertificate, storage},
     config::Config,
     domain::ids::AttachmentId,
 };
@@ -16,13 +16,6 @@ use crate::{
 const RENEW_BEFORE: TimeDelta = TimeDelta::days(14);
 /// How many bytes must be free on each disk.
 const MIN_FREE: u64 = 1 << 30;
-
-/// Checks the limit on file descriptors.
-pub(super) fn check_descriptors(config: &Config) -> Check {
-    descriptors::check(config).map_err(|problem| {
-        Problem::new(problem, "raise `LimitNOFILE=` of the unit, or lower `limits.connections`")
-    })
-}
 
 /// Checks the certificate of the server.
 pub(super) async fn check_certificate(config: &Config) -> Check {

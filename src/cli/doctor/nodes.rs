@@ -1,5 +1,7 @@
 //! The checks of the running nodes: whether they agree with each other and with this process.
 
+use std::collections::BTreeSet;
+
 use tokio::time;
 
 use super::{
@@ -7,29 +9,28 @@ use super::{
     database::{LATE, cannot_tell},
 };
 use crate::{
-    app::{self, ServerDatabase, StartError, StorageWatch, nodes},
+    app::{self, ServerDatabase, StartError, StorageWatch, descriptors, nodes},
     cli::output::CliResult,
     config::Config,
     db::{DbError, node},
     domain::node::{Difference, Node},
 };
 
-/// Checks the nodes that were seen lately, and returns how many there are, or 0 if the database
-/// cannot tell.
+/// Checks the nodes that were seen lately, and returns them, or none if the database cannot tell.
 pub(super) async fn check(
     config: &Config,
     database: &ServerDatabase,
     report: &mut Report,
-) -> CliResult<usize> {
+) -> CliResult<Vec<Node>> {
     let live = match time::timeout(LIMIT, read(config, database)).await {
         Ok(Ok(live)) => live,
-        Ok(Err(error)) => return report.add("nodes", Err(cannot_tell(error))).map(|()| 0),
-        Err(_) => return report.add("nodes", Err(too_late(LATE.0, LATE.1))).map(|()| 0),
+        Ok(Err(error)) => return report.add("nodes", Err(cannot_tell(error))).map(|()| vec![]),
+        Err(_) => return report.add("nodes", Err(too_late(LATE.0, LATE.1))).map(|()| vec![]),
     };
     report.add("nodes", Ok(names(&live)))?;
     compare(config, &live, report).await?;
     report.add("pool", check_pools(&live))?;
-    Ok(live.len())
+    Ok(live)
 }
 
 /// Compares the nodes with this command.
@@ -124,6 +125,29 @@ fn check_storage(storage: &StorageWatch, others: &[String]) -> Check {
         format!("attachments are stored elsewhere by {others}"),
         "have all nodes use one shared folder (`storage.folder`) or one bucket (`storage.s3.bucket`)",
     ))
+}
+
+/// Checks the limits on file descriptors: those of the nodes, or if none says its own, that of this
+/// command, which may be another one than a server would have.
+pub(super) fn check_descriptors(config: &Config, live: &[Node]) -> Check {
+    let reported = live.iter().filter_map(|node| Some((node, node.report.descriptors?)));
+    let mut reported = reported.peekable();
+    let checked = if reported.peek().is_none() {
+        descriptors::check(descriptors::of_this_process(config))
+    } else {
+        let (enough, too_few): (Vec<_>, Vec<_>) = reported
+            .map(|(node, limits)| descriptors::check(limits).map_err(|it| (name(node), it)))
+            .partition(Result::is_ok);
+        let too_few = too_few.into_iter().filter_map(Result::err);
+        let too_few = too_few.map(|(name, problem)| format!("{name}: {problem}"));
+        let too_few = too_few.collect::<Vec<_>>().join("; ");
+        let enough = enough.into_iter().flatten().collect::<BTreeSet<_>>();
+        let enough = || enough.into_iter().collect::<Vec<_>>().join("; ");
+        if too_few.is_empty() { Ok(enough()) } else { Err(too_few) }
+    };
+    checked.map_err(|problem| {
+        Problem::new(problem, "raise `LimitNOFILE=` of the unit, or lower `limits.connections`")
+    })
 }
 
 fn check_pools(live: &[Node]) -> Check {
