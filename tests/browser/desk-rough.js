@@ -783,7 +783,7 @@ async function asksBeforeAReload(page) {
 async function asksBeforeATextInADialogIsLost(browser) {
   const page = await work(browser, AGENT, "/admin?part=canned");
   const dialog = page.getByRole("dialog");
-  const warning = dialog.getByText("Press Escape again to discard what you wrote.");
+  const warning = dialog.getByText("Close it once more to discard what you wrote.");
   const open = () => page.getByRole("button", { name: "New answer" }).click();
   const isClosed = () => dialog.waitFor({ state: "detached" });
   await open();
@@ -804,6 +804,21 @@ async function asksBeforeATextInADialogIsLost(browser) {
   assert.equal(await dialog.getByLabel("Text").inputValue(), "A long text that goes on");
   await page.keyboard.press("Escape");
   await isClosed();
+
+  // The browser's way back asks too, and then leaves.
+  await page.getByRole("link", { name: "Views" }).click();
+  await page.getByRole("link", { name: "Canned answers" }).click();
+  await open();
+  await dialog.getByLabel("Text").focus();
+  await page.keyboard.type("Written before going back");
+  await page.evaluate(() => history.back());
+  await warning.waitFor();
+  assert.match(page.url(), /part=canned$/);
+  assert.equal(await dialog.getByLabel("Text").inputValue(), "Written before going back");
+  await page.evaluate(() => history.back());
+  await isClosed();
+  await page.waitForURL(/part=views$/);
+  await page.getByRole("link", { name: "Canned answers" }).click();
 
   await open();
   await dialog.getByLabel("Text").focus();

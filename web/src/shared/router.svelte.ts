@@ -7,6 +7,9 @@ export const route = $state({ path: location.pathname, search: location.search }
 /** How far the page was scrolled when it was left, until it is shown again. */
 let scrolled = 0;
 
+/** What is asked before back or forward leaves a page, the newest last. */
+const guards = new Set<() => boolean>();
+
 function read(): void {
   route.path = location.pathname;
   route.search = location.search;
@@ -65,12 +68,21 @@ export function withQuery(changes: Record<string, string>): string {
   return route.path + (text ? `?${text}` : "");
 }
 
+/** Has back and forward stay on the page while `mayLeave` returns false. Returns a function that ends this. */
+export function guardRoute(mayLeave: () => boolean): () => void {
+  guards.add(mayLeave);
+  return () => void guards.delete(mayLeave);
+}
+
 /** Makes back, forward and links navigate without loading a page. `isOurs` tells which paths are of this app. */
 export function start(isOurs: (path: string) => boolean): void {
   history.scrollRestoration = "manual";
   const recall = (state: { scrolled?: number } | null) => (scrolled = state?.scrolled ?? 0);
   recall(history.state as never);
   addEventListener("popstate", ({ state }) => {
+    if (![...guards].reverse().every((mayLeave) => mayLeave())) {
+      return history.pushState({ scrolled: scrollY }, "", address());
+    }
     recall(state as never);
     read();
   });

@@ -16,7 +16,7 @@ const en = {
   "app.retry": "Try again",
   "app.cancel": "Cancel",
   "app.close": "Close",
-  "app.discard": "This is not saved. Press Escape again to discard what you wrote.",
+  "app.discard": "This is not saved. Close it once more to discard what you wrote.",
   "app.lost": "The connection is lost. What you see may be outdated. Reconnecting…",
   "app.catchingUp": "Catching up…",
   "app.notFound": "This page does not exist.",
