@@ -683,7 +683,7 @@ async fn every_subscriber_sees_the_whole_log_in_order_despite_faults() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes; by hand: cargo test --test it fault -- --ignored --nocapture"]
+#[ignore = "takes minutes; run make verify-long"]
 async fn every_subscriber_sees_the_whole_log_through_minutes_of_faults_and_long_transactions() {
     let mut scene = Scene::start("fault-long").await;
     scene.run(5, Duration::from_mins(1)).await;

@@ -254,7 +254,7 @@ async fn a_killed_server_loses_no_mail_and_repeats_at_most_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes; by hand: cargo test --test it mail_crash -- --ignored --nocapture"]
+#[ignore = "takes minutes; run make verify-long"]
 async fn a_hundred_kills_lose_no_mail_and_repeat_at_most_one_each() {
     kill_at_every_point(8).await;
 }
