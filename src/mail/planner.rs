@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How long to wait between two batches. Notifications come this much later at most.
-const PAUSE: Duration = Duration::from_millis(25);
+const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) struct Planner {
     pub(super) ambient: Ambient,
