@@ -1,5 +1,6 @@
 //! Challenges, which are sign-ins that wait for a second factor, and e-mail codes. An e-mail code
-//! belongs to a holder: a challenge, or the session in which a second factor is configured.
+//! belongs to a holder: a challenge, or the session in which a second factor is
+//! configured or somebody re-authenticates.
 
 use chrono::TimeDelta;
 use diesel::{prelude::*, query_dsl::methods};

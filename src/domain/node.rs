@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 /// A node that was seen lately.
@@ -29,8 +30,13 @@ pub struct NodeReport {
     pub storage: Option<Uuid>,
     /// The use of the connections for requests.
     pub pool: PoolUse,
-    /// Its file descriptors, or `None` if it does not report them.
+    /// Its file descriptors, or `None` if it does not report them, or not as this version does.
+    #[serde(deserialize_with = "if_readable")]
     pub descriptors: Option<Descriptors>,
+}
+
+fn if_readable<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Descriptors>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(value)?).unwrap_or_default())
 }
 
 /// How many file descriptors a process may open, and how many it may need.
@@ -127,6 +133,19 @@ mod tests {
             host: String::new(),
             report: NodeReport { configuration, storage, ..NodeReport::default() },
         }
+    }
+
+    #[test]
+    fn a_report_of_another_version_is_read_as_far_as_possible() {
+        let report = |descriptors: Value| {
+            let report = serde_json::json!({ "descriptors": descriptors, "pool": { "limit": 7 } });
+            serde_json::from_value::<NodeReport>(report).unwrap()
+        };
+        let unknown = report(serde_json::json!({ "maximum": 5 }));
+        assert_eq!((unknown.descriptors, unknown.pool.limit), (None, 7));
+        let descriptors = Descriptors { limit: None, connections: 1, required: 2 };
+        let known = report(serde_json::to_value(descriptors).unwrap());
+        assert_eq!(known.descriptors, Some(descriptors));
     }
 
     #[test]

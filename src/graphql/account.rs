@@ -176,7 +176,8 @@ impl Account {
         Ok(Some(Box::pin(loading).await?.into()))
     }
 
-    /// Whether the account has a password. Customers who come from a control panel may have none.
+    /// Whether the account has a password. Customers who come from a control panel may have none, or an
+    /// empty one, which counts here.
     /// Null unless this is your own account.
     async fn has_password(&self, ctx: &Context<'_>) -> Result<Option<bool>, Failure> {
         if !self.is_viewer(ctx)? {

@@ -228,14 +228,15 @@ pub struct SendSecondFactorCodePayload {
 /// The input of `reauthenticate`.
 #[derive(InputObject)]
 pub struct ReauthenticateInput {
-    /// Your password. Not checked if your account has none.
+    /// Your password. Not checked if your account has none; empty if your control panel sent the
+    /// hash of an empty one.
     #[graphql(secret)]
     password: String,
     /// The kind of `code`; `AUTHENTICATOR` by default.
     method: Option<SecondFactorProof>,
-    /// A code of your second factor or a recovery code. If your account has neither a second factor
-    /// nor a password, a code that `sendSecondFactorCode` mails. If it has only a password, leave it
-    /// out.
+    /// A code of your second factor or a recovery code. If your account has neither a second
+    /// factor nor a password, a code that `sendSecondFactorCode` mails. If it has only a password,
+    /// leave it out.
     #[graphql(secret)]
     code: Option<String>,
 }
@@ -297,10 +298,11 @@ impl SecondFactorMutation {
     /// Mails a code, either for completing a sign-in or for `reauthenticate`. The previous one
     /// becomes void.
     ///
-    /// For accounts that have codes by e-mail as a second factor and, for `reauthenticate`, for those
-    /// that have neither a second factor nor a password; others get the user error
-    /// `NOT_AVAILABLE`. `RATE_LIMITED` within 30 seconds of the previous code, and beyond 10
-    /// codes an hour. The user error `EXPIRED` means that the challenge is over.
+    /// For accounts that have codes by e-mail as a second factor and, for `reauthenticate`, for
+    /// those that have neither a second factor nor a password; others get the user error
+    /// `NOT_AVAILABLE`, as do all if this installation sends no mail. `RATE_LIMITED` within 30
+    /// seconds of the previous code, and beyond 10 codes an hour. The user error `EXPIRED` means
+    /// that the challenge is over.
     async fn send_second_factor_code(
         &self,
         ctx: &Context<'_>,
@@ -440,8 +442,8 @@ impl SecondFactorMutation {
     }
 
     /// Confirms your identity again, with your password and, if you have a second factor, a
-    /// code. If you have neither, a mailed code confirms it. For 10 minutes this session may then change what protects your account and, as an
-    /// admin, who has access; fields that need this say so.
+    /// code. If you have neither, with a mailed code. For 10 minutes this session may then change
+    /// what protects your account and, as an admin, who has access; fields that need this say so.
     ///
     /// User errors: `INVALID_CREDENTIALS` for a wrong password; `REQUIRED`, `INVALID` or
     /// `INVALID_CODE` for the code. Too many failed calls are `RATE_LIMITED`.

@@ -77,6 +77,6 @@ async fn has_proven(
 
 fn proof_required() -> ServiceError {
     let message = "Call `reauthenticate` first, with your password and, if you have a second \
-                   factor, a code. You then have 10 minutes for this change.";
+                   factor, a code; if you have neither, with a mailed code. You then have 10 minutes for this change.";
     UserError::of_input(UserErrorCode::ReauthenticationRequired, message).into()
 }

@@ -56,10 +56,9 @@ pub(super) enum VerifiedCode {
     },
     Email {
         hash: Vec<u8>,
-    },
-    /// A mailed code for an account that has no second factor.
-    OnlyProof {
-        hash: Vec<u8>,
+        /// Whether codes by e-mail are a second factor of the account, which must still be so when the
+        /// code is consumed.
+        is_factor: bool,
     },
     RecoveryCode {
         hashes: Vec<[u8; 32]>,
@@ -116,7 +115,7 @@ async fn verify_mailed(
     // The hashes are keyed, so the time of this comparison reveals nothing about the code.
     Ok(stored
         .filter(|stored| hashes.any(|hash| hash.as_slice() == stored))
-        .map(|hash| VerifiedCode::Email { hash }))
+        .map(|hash| VerifiedCode::Email { hash, is_factor: true }))
 }
 
 /// Consumes a verified code. Call this in the transaction of what the code permits. Returns `false` if it
@@ -132,9 +131,9 @@ pub(super) async fn consume(
         VerifiedCode::Authenticator { step, sealed } => {
             second_factor::accept_step(db, account, (*step, sealed), now).await
         }
-        VerifiedCode::Email { hash } => Ok(challenge::consume_code(db, holder, hash).await?
-            && second_factor::touch(db, account, Method::Email, now).await?),
-        VerifiedCode::OnlyProof { hash } => challenge::consume_code(db, holder, hash).await,
+        VerifiedCode::Email { hash, is_factor } => Ok(challenge::consume_code(db, holder, hash)
+            .await?
+            && (!is_factor || second_factor::touch(db, account, Method::Email, now).await?)),
         VerifiedCode::RecoveryCode { hashes } => {
             second_factor::use_recovery_code(db, account, hashes, now).await
         }
@@ -154,8 +153,8 @@ pub(super) fn wrong_code(attempts_left: Option<i32>) -> ServiceError {
     UserError::new("code", UserErrorCode::InvalidCode, message).into()
 }
 
-/// Records a wrong code that was entered after the right password, and notifies the owner if it is
-/// suspicious: somebody else may know the password. `actor` is `None` if nobody is signed in.
+/// Records a wrong code that was entered after the right password, if there is one, and notifies the
+/// owner if it is suspicious: somebody else may know the password or have the session. `actor` is `None` if nobody is signed in.
 pub(super) async fn report_wrong(
     services: &Services,
     owner: &Account,

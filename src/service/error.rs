@@ -188,7 +188,7 @@ macro_rules! user_error_codes {
             /// The new password and its repetition differ.
             Mismatch,
             /// Confirm that it is you with `reauthenticate` first: with your password, and with
-            /// a code if you have a second factor.
+            /// a code if you have a second factor. If you have neither, with a mailed code.
             ReauthenticationRequired,
             /// Your account requires a second factor, and this is its last one.
             SecondFactorRequired,

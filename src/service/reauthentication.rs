@@ -3,6 +3,7 @@
 use super::{
     ServiceError, Services, UserError, UserErrorCode, account as accounts,
     code::{self, CodeSent, SubmittedCode, VerifiedCode},
+    priority_mail,
     rate_limit::{self, Limit},
     session::log::{self, Outcome, Proof},
 };
@@ -32,34 +33,48 @@ pub async fn send_code(
     let (identity, account) = accounts::owner(actor, services).await?;
     let factors =
         second_factor::of_account(&mut *services.database.read().await?, account.id).await?;
-    let has_codes = if factors.is_empty() {
-        !has_password(services, &account, origin).await?
-    } else {
-        factors.iter().any(|factor| factor.method == Method::Email)
-    };
-    if !has_codes {
-        let message = "Codes by e-mail are not configured for your account. Use another method.";
-        return Err(UserError::of_input(UserErrorCode::NotAvailable, message).into());
+    if factors.is_empty() {
+        return send_to_owner_without_proofs(services, &identity, &account, origin).await;
+    }
+    if !factors.iter().any(|factor| factor.method == Method::Email) {
+        return Err(not_configured().into());
     }
     code::mail(services, &account, identity.session.0, origin).await
 }
 
-/// Returns whether an account has a password. An empty one, which the hash of another system may be
-/// of, is none. To verify a hash is expensive, so it counts as an attempt, unless a code is mailed.
-async fn has_password(
+/// Mails a code to the owner of an account that has no second factor, if it has no password either.
+/// An empty password, which the hash of another system may be of, is none. To verify a hash is
+/// expensive, so it counts as an attempt unless a code was mailed.
+async fn send_to_owner_without_proofs(
     services: &Services,
+    identity: &Identity,
     account: &Account,
     origin: &ClientOrigin,
-) -> Result<bool, ServiceError> {
+) -> Result<CodeSent, ServiceError> {
     let stored = db::account::password(&mut *services.database.read().await?, account.id).await?;
-    let Some(stored) = stored else { return Ok(false) };
-    let email = Some(account.email.as_str());
-    let attempt = rate_limit::count(services, Limit::Password, email, origin).await?;
-    if !services.passwords.is_empty(stored).await? {
-        return Ok(true);
+    let mut attempt = None;
+    if let Some(stored) = stored {
+        let email = Some(account.email.as_str());
+        attempt = Some(rate_limit::count(services, Limit::Password, email, origin).await?);
+        if !services.passwords.is_empty(stored).await? {
+            return Err(not_configured().into());
+        }
     }
-    rate_limit::refund(services, attempt).await?;
-    Ok(false)
+    if !priority_mail::goes_out(&mut *services.database.read().await?).await? {
+        let message = "This installation sends no mail, so it cannot mail codes. Sign in from the \
+                       control panel again: then you need no code for 10 minutes.";
+        return Err(UserError::of_input(UserErrorCode::NotAvailable, message).into());
+    }
+    let sent = code::mail(services, account, identity.session.0, origin).await?;
+    if let Some(attempt) = attempt {
+        rate_limit::refund(services, attempt).await?;
+    }
+    Ok(sent)
+}
+
+fn not_configured() -> UserError {
+    let message = "Codes by e-mail are not configured for your account. Use another method.";
+    UserError::of_input(UserErrorCode::NotAvailable, message)
 }
 
 /// Re-authenticates the actor's session: with the password, if the account has one, and with
@@ -168,8 +183,8 @@ async fn verify_code(
     let verified = code::verify(services, identity.id, identity.session.0, code).await?;
     let verified = verified.ok_or_else(|| code::wrong_code(None))?;
     Ok(Some(match verified {
-        VerifiedCode::Email { hash } if factors.is_empty() && !has_password => {
-            VerifiedCode::OnlyProof { hash }
+        VerifiedCode::Email { hash, .. } if factors.is_empty() && !has_password => {
+            VerifiedCode::Email { hash, is_factor: false }
         }
         verified => verified,
     }))

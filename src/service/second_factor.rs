@@ -240,11 +240,11 @@ async fn add(
         VerifiedCode::Authenticator { step, sealed } => {
             second_factor::add_authenticator(db, identity.id, sealed, *step, now).await
         }
-        VerifiedCode::Email { hash } => {
+        VerifiedCode::Email { hash, .. } => {
             Ok(db::challenge::consume_code(db, identity.session.0, hash).await?
                 && second_factor::add_email(db, identity.id, now).await?)
         }
-        VerifiedCode::OnlyProof { .. } | VerifiedCode::RecoveryCode { .. } => Ok(false),
+        VerifiedCode::RecoveryCode { .. } => Ok(false),
     }
 }
 

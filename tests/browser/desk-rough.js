@@ -813,12 +813,14 @@ async function asksBeforeATextInADialogIsLost(browser) {
   await page.keyboard.type("Written before going back");
   await page.evaluate(() => history.back());
   await warning.waitFor();
-  assert.match(page.url(), /part=canned$/);
+  await page.waitForURL(/part=canned$/);
   assert.equal(await dialog.getByLabel("Text").inputValue(), "Written before going back");
   await page.evaluate(() => history.back());
   await isClosed();
   await page.waitForURL(/part=views$/);
-  await page.getByRole("link", { name: "Canned answers" }).click();
+  // And forward leads where it led before.
+  await page.evaluate(() => history.forward());
+  await page.waitForURL(/part=canned$/);
 
   await open();
   await dialog.getByLabel("Text").focus();

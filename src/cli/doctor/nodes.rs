@@ -1,7 +1,5 @@
 //! The checks of the running nodes: whether they agree with each other and with this process.
 
-use std::collections::BTreeSet;
-
 use tokio::time;
 
 use super::{
@@ -127,27 +125,29 @@ fn check_storage(storage: &StorageWatch, others: &[String]) -> Check {
     ))
 }
 
-/// Checks the limits on file descriptors: those of the nodes, or if none says its own, that of this
-/// command, which may be another one than a server would have.
+/// Checks the limits on file descriptors: those of the nodes, or if none reports its own, that of this
+/// command, which may differ from that of a server.
 pub(super) fn check_descriptors(config: &Config, live: &[Node]) -> Check {
-    let reported = live.iter().filter_map(|node| Some((node, node.report.descriptors?)));
-    let mut reported = reported.peekable();
-    let checked = if reported.peek().is_none() {
-        descriptors::check(descriptors::of_this_process(config))
+    let fix = "raise `LimitNOFILE=` of the unit, or lower `limits.connections`";
+    if live.iter().all(|node| node.report.descriptors.is_none()) {
+        let checked = descriptors::check(descriptors::of_this_process(config));
+        return checked
+            .map(|limit| format!("{limit} (of this command)"))
+            .map_err(|problem| Problem::new(problem, fix));
+    }
+    let (mut states, mut problems) = (Vec::new(), Vec::new());
+    for node in live {
+        match node.report.descriptors.map(descriptors::check) {
+            Some(Ok(state)) => states.push(format!("{}: {state}", name(node))),
+            Some(Err(problem)) => problems.push(format!("{}: {problem}", name(node))),
+            None => states.push(format!("{} does not report its limit", name(node))),
+        }
+    }
+    if problems.is_empty() {
+        Ok(states.join("; "))
     } else {
-        let (enough, too_few): (Vec<_>, Vec<_>) = reported
-            .map(|(node, limits)| descriptors::check(limits).map_err(|it| (name(node), it)))
-            .partition(Result::is_ok);
-        let too_few = too_few.into_iter().filter_map(Result::err);
-        let too_few = too_few.map(|(name, problem)| format!("{name}: {problem}"));
-        let too_few = too_few.collect::<Vec<_>>().join("; ");
-        let enough = enough.into_iter().flatten().collect::<BTreeSet<_>>();
-        let enough = || enough.into_iter().collect::<Vec<_>>().join("; ");
-        if too_few.is_empty() { Ok(enough()) } else { Err(too_few) }
-    };
-    checked.map_err(|problem| {
-        Problem::new(problem, "raise `LimitNOFILE=` of the unit, or lower `limits.connections`")
-    })
+        Err(Problem::new(problems.join("; "), fix))
+    }
 }
 
 fn check_pools(live: &[Node]) -> Check {

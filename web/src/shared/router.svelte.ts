@@ -10,6 +10,11 @@ let scrolled = 0;
 /** What is asked before back or forward leaves a page, the newest last. */
 const guards = new Set<() => boolean>();
 
+/** The place of the address in the history of this tab. */
+let place = 0;
+/** Whether the browser is returning from where it must not go. */
+let isReturning = false;
+
 function read(): void {
   route.path = location.pathname;
   route.search = location.search;
@@ -24,7 +29,8 @@ export function navigate(to: string, { replace = false } = {}): void {
     scrolled = 0;
     scrollTo(0, 0);
   }
-  history[replace ? "replaceState" : "pushState"](null, "", to);
+  if (!replace) place += 1;
+  history[replace ? "replaceState" : "pushState"]({ place }, "", to);
   read();
 }
 
@@ -35,7 +41,7 @@ export function returnToPlace(): void {
 }
 
 function keepPlace(): void {
-  history.replaceState({ scrolled: scrollY }, "");
+  history.replaceState({ scrolled: scrollY, place }, "");
 }
 
 /** Returns the address of the current page: path and query string. */
@@ -68,7 +74,7 @@ export function withQuery(changes: Record<string, string>): string {
   return route.path + (text ? `?${text}` : "");
 }
 
-/** Has back and forward stay on the page while `mayLeave` returns false. Returns a function that ends this. */
+/** Has back and forward stay on the page while the newest `mayLeave` returns false. Returns a function that ends this. */
 export function guardRoute(mayLeave: () => boolean): () => void {
   guards.add(mayLeave);
   return () => void guards.delete(mayLeave);
@@ -79,10 +85,21 @@ export function start(isOurs: (path: string) => boolean): void {
   history.scrollRestoration = "manual";
   const recall = (state: { scrolled?: number } | null) => (scrolled = state?.scrolled ?? 0);
   recall(history.state as never);
+  place = (history.state as { place?: number } | null)?.place ?? 0;
+  const number = () => history.replaceState({ ...(history.state as object | null), place }, "");
+  number();
   addEventListener("popstate", ({ state }) => {
-    if (![...guards].reverse().every((mayLeave) => mayLeave())) {
-      return history.pushState({ scrolled: scrollY }, "", address());
+    if (isReturning) return void (isReturning = false);
+    // A link to a part of the page has added it.
+    const to: number = state?.place ?? place + 1;
+    const [mayLeave, below] = [...guards].reverse();
+    // What lies below the newest dialog is not left with it.
+    if (to !== place && mayLeave && (!mayLeave() || below)) {
+      isReturning = true;
+      return history.go(place - to);
     }
+    place = to;
+    if (!state) number();
     recall(state as never);
     read();
   });
