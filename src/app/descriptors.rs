@@ -38,7 +38,7 @@ pub fn of_this_process(config: &Config) -> Descriptors {
 pub fn check(descriptors: Descriptors) -> Result<String, String> {
     let Descriptors { limit, connections, required } = descriptors;
     let Some(limit) = limit else { return Ok("unlimited".into()) };
-    if !descriptors.are_too_few() {
+    if required <= limit {
         return Ok(format!("{limit} allowed, at most {required} required"));
     }
     Err(format!(

@@ -50,13 +50,6 @@ pub struct Descriptors {
     pub required: u64,
 }
 
-impl Descriptors {
-    /// Whether it may need more than it may open.
-    pub fn are_too_few(self) -> bool {
-        self.limit.is_some_and(|limit| self.required > limit)
-    }
-}
-
 /// The use of a pool of connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -198,7 +198,7 @@ pub(super) async fn mail(
 ) -> Result<CodeSent, ServiceError> {
     if !priority_mail::goes_out(&mut *services.database.read().await?).await? {
         let message = "This installation sends no mail, so it cannot mail codes. Use another \
-                       method.";
+                       method, or sign in again from the control panel.";
         return Err(UserError::new("method", UserErrorCode::NotAvailable, message).into());
     }
     rate_limit::count_mail(services, Limit::Code, account.email.as_str(), origin).await?;

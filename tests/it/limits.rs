@@ -209,7 +209,9 @@ async fn the_server_raises_its_soft_limit_on_descriptors_and_doctor_compares() {
     let doctor = async |limit: &str| {
         let doctor = run(&format!("{limit}; exec \"$0\" doctor")).output().await.unwrap();
         let report = String::from_utf8(doctor.stdout).unwrap();
-        report.lines().find(|line| line.contains(" descriptors: ")).unwrap().to_owned()
+        let line = report.lines().find(|line| line.contains(" descriptors: ")).unwrap();
+        assert!(!line.starts_with("FAILED") || !doctor.status.success(), "{report}");
+        line.to_owned()
     };
     let few = "300 allowed, but 100 connections";
     let alone = doctor("ulimit -n 300").await;

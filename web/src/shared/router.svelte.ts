@@ -10,8 +10,8 @@ let scrolled = 0;
 /** What is asked before back or forward leaves a page, the newest last. */
 const guards = new Set<() => boolean>();
 
-/** The place of the address in the history of this tab. */
-let place = 0;
+/** The index of the address in the history of this tab. */
+let index = 0;
 /** Whether the browser is returning from where it must not go. */
 let isReturning = false;
 
@@ -29,8 +29,8 @@ export function navigate(to: string, { replace = false } = {}): void {
     scrolled = 0;
     scrollTo(0, 0);
   }
-  if (!replace) place += 1;
-  history[replace ? "replaceState" : "pushState"]({ place }, "", to);
+  if (!replace) index += 1;
+  history[replace ? "replaceState" : "pushState"]({ index }, "", to);
   read();
 }
 
@@ -41,7 +41,7 @@ export function returnToPlace(): void {
 }
 
 function keepPlace(): void {
-  history.replaceState({ scrolled: scrollY, place }, "");
+  history.replaceState({ scrolled: scrollY, index }, "");
 }
 
 /** Returns the address of the current page: path and query string. */
@@ -83,24 +83,23 @@ export function guardRoute(mayLeave: () => boolean): () => void {
 /** Makes back, forward and links navigate without loading a page. `isOurs` tells which paths are of this app. */
 export function start(isOurs: (path: string) => boolean): void {
   history.scrollRestoration = "manual";
-  const recall = (state: { scrolled?: number } | null) => (scrolled = state?.scrolled ?? 0);
-  recall(history.state as never);
-  place = (history.state as { place?: number } | null)?.place ?? 0;
-  const number = () => history.replaceState({ ...(history.state as object | null), place }, "");
-  number();
+  const recall = (state: { scrolled?: number; index?: number } | null, otherwise: number) => {
+    scrolled = state?.scrolled ?? 0;
+    index = state?.index ?? otherwise;
+    if (state?.index === undefined) keepPlace();
+  };
+  recall(history.state as never, 0);
   addEventListener("popstate", ({ state }) => {
     if (isReturning) return void (isReturning = false);
-    // A link to a part of the page has added it.
-    const to: number = state?.place ?? place + 1;
+    // An entry without an index was added by a link to a part of the page.
+    const to: number = state?.index ?? index + 1;
     const [mayLeave, below] = [...guards].reverse();
     // What lies below the newest dialog is not left with it.
-    if (to !== place && mayLeave && (!mayLeave() || below)) {
+    if (to !== index && mayLeave && (!mayLeave() || below)) {
       isReturning = true;
-      return history.go(place - to);
+      return history.go(index - to);
     }
-    place = to;
-    if (!state) number();
-    recall(state as never);
+    recall(state as never, to);
     read();
   });
   // A reload and a page that the browser has dropped return there too.
