@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use diesel::{
     dsl::sql,
+    pg::Pg,
     prelude::*,
     sql_types::{BigInt, Bool, Nullable, Uuid as SqlUuid},
 };
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::domain::{
     event::Audience,
-    ids::{AccountId, EventId, TicketId},
+    ids::{AccountId, CommentId, EventId, TicketId},
     policy::TicketScope,
     unread::{TicketCounts, TicketReader},
 };
@@ -149,7 +150,7 @@ pub async fn counts(db: &mut Connection, reader: TicketReader) -> Result<TicketC
     Ok(TicketCounts { open: row.open, unread: row.unread })
 }
 
-/// Returns the sequence number of an event of a ticket, or `None` if the ticket has no such event
+/// Returns the number of an event among those of a ticket, or `None` if the ticket has no such event
 /// that the reader may see.
 pub async fn event_seq(
     db: &mut Connection,
@@ -157,15 +158,26 @@ pub async fn event_seq(
     event: EventId,
     reader: TicketReader,
 ) -> Result<Option<i64>, DbError> {
-    let mut query = events::table
-        .filter(events::id.eq(event.0))
-        .filter(events::ticket_id.eq(ticket.0))
-        .select(events::seq)
-        .into_boxed();
-    if !reader.is_staff {
-        query = query.filter(events::audience.eq(Audience::Participants));
-    }
-    Ok(query.first(db).await.optional()?)
+    let query = visible_events(ticket, reader).filter(events::id.eq(event.0));
+    Ok(query.select(events::seq).first(db).await.optional()?)
+}
+
+/// Returns the number of the event that has added a comment to a ticket, or `None` if the ticket has
+/// no such event that the reader may see. It reads the ticket's events, the last ones first.
+pub async fn comment_seq(
+    db: &mut Connection,
+    ticket: TicketId,
+    comment: CommentId,
+    reader: TicketReader,
+) -> Result<Option<i64>, DbError> {
+    let added = sql::<Bool>("kind = 'comment_added' AND (data ->> 'comment_id')::uuid = ");
+    let query = visible_events(ticket, reader).filter(added.bind::<SqlUuid, _>(comment.0));
+    Ok(query.order(events::seq.desc()).select(events::seq).first(db).await.optional()?)
+}
+
+fn visible_events(ticket: TicketId, reader: TicketReader) -> events::BoxedQuery<'static, Pg> {
+    let query = events::table.filter(events::ticket_id.eq(ticket.0)).into_boxed();
+    if reader.is_staff { query } else { query.filter(events::audience.eq(Audience::Participants)) }
 }
 
 /// Marks a ticket as read up to a sequence number, or up to its last event if `up_to` is `None`.

@@ -133,9 +133,9 @@ pub struct AddCommentInput {
     status: Option<TicketStatus>,
     /// Fail with `CONFLICT` if the ticket's `version` is no longer this.
     expected_version: Option<i32>,
-    /// The id of the last event of the ticket that you have seen. Fail with `ANSWERED_MEANWHILE` if
-    /// others have commented since, as far as you may see it; with `NOT_FOUND` if it is no event of
-    /// the ticket that you may see.
+    /// The id of the last event or comment of the ticket that you have seen. Fail with
+    /// `ANSWERED_MEANWHILE` if others have commented since, as far as you may see it; with
+    /// `NOT_FOUND` if it is no event or comment of the ticket that you may see.
     seen_up_to: Option<ID>,
     /// The files to attach (see `Upload`). The installation limits how many can be attached
     /// (`TOO_MANY`) and how large they can be (`TOO_LARGE`), or accepts none (`NOT_AVAILABLE`).
@@ -148,6 +148,15 @@ pub struct AddCommentInput {
     /// Makes the call safe to repeat for 24 hours: the same key with the same input returns
     /// the first result. At most 255 characters.
     idempotency_key: Option<String>,
+}
+
+/// Returns what `seenUpTo` names.
+pub(super) fn seen_up_to(id: &ID) -> SeenUpTo {
+    match (id::event(id), GlobalId::comment(id)) {
+        (Some(event), _) => SeenUpTo::Event(event),
+        (_, Some(comment)) => SeenUpTo::Comment(comment),
+        _ => SeenUpTo::Unknown,
+    }
 }
 
 /// Returns what others have said meanwhile.
@@ -213,7 +222,7 @@ impl CommentMutation {
             visibility: input.visibility.into(),
             status: input.status.map(Into::into),
             expected_version: input.expected_version,
-            seen_up_to: input.seen_up_to.map(|event| SeenUpTo(id::event(&event))),
+            seen_up_to: input.seen_up_to.as_ref().map(seen_up_to),
             attachments: uploaded_file::files(ctx, &input.attachments, &input.uploaded_file_ids)
                 .await?,
             idempotency_key: input.idempotency_key,

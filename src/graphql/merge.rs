@@ -3,17 +3,14 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use super::{
-    comment::{Comment, said},
+    comment::{Comment, said, seen_up_to},
     context::ContextExt as _,
     error::{Failure, Outcome, UserError},
     executor::List,
-    id::{self, GlobalId},
+    id::GlobalId,
     ticket::Ticket,
 };
-use crate::{
-    domain::ids::TicketId,
-    service::{self, meanwhile::SeenUpTo},
-};
+use crate::{domain::ids::TicketId, service};
 
 /// The input of `mergeTicket`.
 #[derive(InputObject)]
@@ -22,9 +19,9 @@ pub struct MergeTicketInput {
     ticket_id: ID,
     /// The ticket in which it continues.
     into_id: ID,
-    /// The id of the last event of the ticket to merge that you have seen. Fail with
+    /// The id of the last event or comment of the ticket to merge that you have seen. Fail with
     /// `ANSWERED_MEANWHILE` if others have commented on it since, and with `NOT_FOUND` if it is no
-    /// event of it.
+    /// event or comment of it.
     seen_up_to: Option<ID>,
 }
 
@@ -86,7 +83,7 @@ impl MergeMutation {
     ) -> Result<MergeTicketPayload, Failure> {
         let id = require_ticket(ctx, &input.ticket_id)?;
         let (actor, services) = (ctx.actor()?, ctx.services()?);
-        let seen_up_to = input.seen_up_to.map(|event| SeenUpTo(id::event(&event)));
+        let seen_up_to = input.seen_up_to.as_ref().map(seen_up_to);
         let merged = match GlobalId::ticket(&input.into_id) {
             Some(into) => service::merge::merge(actor, services, id, into, seen_up_to).await,
             None => Err(service::merge::unknown_target().into()),

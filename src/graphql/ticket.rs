@@ -21,13 +21,13 @@ use super::{
     account::{Account, Locale},
     attachment::{Attachment, Upload},
     category::Category,
-    comment::{Comment, said},
+    comment::{Comment, said, seen_up_to},
     context::ContextExt as _,
     delivery::Delivery,
     error::{Failure, Outcome, UserError},
     event::TimelineConnection,
     executor::List,
-    id::{self, GlobalId},
+    id::GlobalId,
     loader::{
         AttachmentsOf, DeliveriesOf, FollowUpsOf, InvitationsOf, IsUnread, LastCommentOf, MergeOf,
         MergedTicketsOf,
@@ -47,7 +47,6 @@ use crate::{
     },
     service::{
         self, UserErrorCode,
-        meanwhile::SeenUpTo,
         ticket::{NewTicket, TicketChanges},
     },
 };
@@ -420,9 +419,9 @@ pub struct UpdateTicketInput {
     summary: Option<String>,
     /// Fail with `CONFLICT` if the ticket's `version` is no longer this.
     expected_version: Option<i32>,
-    /// The id of the last event of the ticket that you have seen. Fail with `ANSWERED_MEANWHILE` if
-    /// others have commented since, as far as you may see it; with `NOT_FOUND` if it is no event of
-    /// the ticket that you may see.
+    /// The id of the last event or comment of the ticket that you have seen. Fail with
+    /// `ANSWERED_MEANWHILE` if others have commented since, as far as you may see it; with
+    /// `NOT_FOUND` if it is no event or comment of the ticket that you may see.
     seen_up_to: Option<ID>,
 }
 
@@ -531,7 +530,7 @@ fn changes(input: UpdateTicketInput) -> Result<TicketChanges, service::UserError
         category,
         summary: input.summary,
         expected_version: input.expected_version,
-        seen_up_to: input.seen_up_to.map(|event| SeenUpTo(id::event(&event))),
+        seen_up_to: input.seen_up_to.as_ref().map(seen_up_to),
     })
 }
 

@@ -44,7 +44,7 @@ pub struct NewComment {
     /// The version of the ticket that the author has read. If the ticket has changed since,
     /// nothing is added.
     pub expected_version: Option<i32>,
-    /// The last event that the author has seen. If others have commented since, nothing is added.
+    /// The last that the author has seen. If others have commented since, nothing is added.
     pub seen_up_to: Option<SeenUpTo>,
     /// The files attached to the comment.
     pub attachments: Vec<Upload>,
@@ -183,7 +183,7 @@ fn fingerprint_of(new: &NewComment, body: &Body) -> [u8; 32] {
         new.visibility,
         new.status,
         new.expected_version,
-        new.seen_up_to.map(|seen| format!(" {seen:?}")).unwrap_or_default()
+        new.seen_up_to.map(|seen| format!(" {}", seen.fingerprint())).unwrap_or_default()
     );
     let files = upload::fingerprints(&new.attachments);
     let mut fields = vec![input.as_str(), body.as_str()];

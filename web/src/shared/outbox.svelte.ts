@@ -35,7 +35,7 @@ export interface Letter extends Draft {
 interface NewComment {
   ticketId: string;
   number: string;
-  /** The last event that its author had seen. */
+  /** The last event or comment that its author had seen. */
   seenUpTo: string | null;
   /** `PUBLIC` if it is left out. */
   visibility?: Scalar<"CommentVisibility">;
@@ -125,10 +125,9 @@ export function retry(letter: Letter, changes: Partial<Letter> = {}): void {
  * Sends a letter whose author has read what others had said meanwhile. What they have said since
  * holds it back again.
  */
-export function sendSeen(letter: Letter, eventOf: (commentId: string) => string | null): void {
+export function sendSeen(letter: Letter): void {
   const last = letter.meanwhile.at(-1);
-  const seenUpTo = last && eventOf(last.id);
-  retry(letter, letter.comment && seenUpTo ? { comment: { ...letter.comment, seenUpTo } } : {});
+  retry(letter, letter.comment && last ? { comment: { ...letter.comment, seenUpTo: last.id } } : {});
 }
 
 /** Sends a letter although one with the same key, and another text, has arrived. */

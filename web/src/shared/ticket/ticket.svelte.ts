@@ -63,11 +63,6 @@ export class LiveTicket {
     return this.#comment(id) !== undefined;
   }
 
-  /** Returns the event that a shown comment came with, or null. */
-  eventOf(commentId: string): string | null {
-    return this.events.find((event) => event.__typename === "CommentAdded" && event.comment.id === commentId)?.id ?? null;
-  }
-
   /** Adds the entries before those that are shown. */
   async showEarlier(): Promise<void> {
     const before = this.earlier;
