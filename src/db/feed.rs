@@ -12,6 +12,7 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection as _};
 use super::{
     Connection, DbError,
     event_row::{EVENT_COLUMNS, EventRow},
+    listen::CHANNEL,
     prepared::Prepare as _,
     schema::{feed, feed_epochs, feed_head, pending_events},
 };
@@ -73,6 +74,21 @@ pub async fn is_rewound(db: &mut Connection) -> Result<bool, DbError> {
 pub async fn head(db: &mut Connection) -> Result<i64, DbError> {
     Ok(feed_head::table.select(feed_head::pos).first(db).await?)
 }
+
+/// Notifies all nodes of the last position of the feed, as `node` has placed it. Call it outside of
+/// transactions, like other notifications.
+pub async fn announce_head(db: &mut Connection, node: i64) -> Result<(), DbError> {
+    diesel::sql_query(ANNOUNCE_HEAD.as_str())
+        .bind::<BigInt, _>(node)
+        .prepared()
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+static ANNOUNCE_HEAD: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT pg_notify('{CHANNEL}', concat_ws(' ', pos, $1)) FROM feed_head")
+});
 
 /// Returns the epochs, oldest first. Empty until a sequencer has run.
 pub async fn epochs(db: &mut Connection) -> Result<Vec<Epoch>, DbError> {

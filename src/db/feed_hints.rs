@@ -1,5 +1,5 @@
-//! Events that this node has placed, on their way to its tailer. They need not be read from the
-//! database again.
+//! Events that this node has placed. They reach its tailer without being read from the database again, and
+//! other nodes are notified of them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,29 +21,31 @@ pub struct Waiting {
     pub read: bool,
 }
 
-/// Wakes the tailer.
+/// Wakes the tailer and the announcer.
 pub struct FeedHints {
     /// Tells what this node has placed from what others have.
     pub node: i64,
     waiting: Mutex<Waiting>,
     woken: Notify,
+    unannounced: Notify,
 }
 
 impl FeedHints {
     /// Creates the hints of a node.
     pub fn new(ambient: &Ambient) -> Self {
         let node = i64::from_be_bytes(ambient.bytes());
-        Self { node, waiting: Mutex::default(), woken: Notify::new() }
+        Self { node, waiting: Mutex::default(), woken: Notify::new(), unannounced: Notify::new() }
     }
 
     /// Returns what the next statement of this node says of the positions that it gives. Only for a
     /// statement that is a transaction of its own.
     pub fn placing(&self, ambient: &Ambient) -> Placing {
-        Placing { mark: i64::from_be_bytes(ambient.bytes()), node: self.node }
+        Placing { mark: i64::from_be_bytes(ambient.bytes()) }
     }
 
     /// Passes on events that were placed and committed.
     pub fn placed(&self, events: PlacedEvents) {
+        self.unannounced.notify_one();
         let mut waiting = self.lock();
         if events.waited {
             waiting.read = true;
@@ -60,6 +62,17 @@ impl FeedHints {
     pub fn grown(&self) {
         self.lock().read = true;
         self.woken.notify_one();
+    }
+
+    /// A statement of this node may have placed events.
+    pub fn in_doubt(&self) {
+        self.unannounced.notify_one();
+        self.grown();
+    }
+
+    /// Waits until this node has, or may have, placed events since the last call.
+    pub async fn unannounced(&self) {
+        self.unannounced.notified().await;
     }
 
     /// Waits for a hint. Returns at once if there was one since the last call.

@@ -15,7 +15,6 @@ use uuid::Uuid;
 use super::{
     Connection, DbError,
     feed::{CURRENT_EPOCH, EVENT_OF_ROW, FEED_COLUMNS, FeedMark, FeedPage, FeedRow},
-    listen::CHANNEL,
     prepared::Prepare as _,
 };
 use crate::domain::{
@@ -47,9 +46,8 @@ struct PlacedRow {
     waited: bool,
 }
 
-/// Moves up to `limit` pending events, those with the lowest ids, to the end of the feed, and notifies
-/// all nodes, in one statement. Returns the events, or `None` if there are none, or if an epoch must be
-/// opened first.
+/// Moves up to `limit` pending events, those with the lowest ids, to the end of the feed, in one
+/// statement. Returns the events, or `None` if there are none, or if an epoch must be opened first.
 pub async fn place_pending(
     db: &mut Connection,
     limit: i64,
@@ -58,7 +56,6 @@ pub async fn place_pending(
     let rows = diesel::sql_query(PLACE.as_str())
         .bind::<BigInt, _>(limit)
         .bind::<BigInt, _>(placing.mark)
-        .bind::<BigInt, _>(placing.node)
         .prepared()
         .load::<PlacedRow>(db)
         .await?;
@@ -97,9 +94,7 @@ static PLACE: LazyLock<String> = LazyLock::new(|| {
                 h.version <> (SELECT xmin FROM feed_head) AS waited
          FROM head h CROSS JOIN placed f {EVENT_OF_ROW}
          ORDER BY f.pos",
-        *CURRENT_EPOCH,
-        extended(3),
-        *FEED_COLUMNS
+        *CURRENT_EPOCH, MOVED, *FEED_COLUMNS
     )
 });
 
@@ -108,8 +103,6 @@ static PLACE: LazyLock<String> = LazyLock::new(|| {
 pub struct Placing {
     /// The random mark of the positions.
     pub mark: i64,
-    /// This node, as other nodes are told.
-    pub node: i64,
 }
 
 /// Where the events of a statement are once it has committed.
@@ -128,8 +121,8 @@ const MAX_HEAD_SIZE: usize = 1 << 20;
 
 /// Returns the expressions that place the events `appended (id, ticket_id, seq)`, or queue them for
 /// the sequencer: if the head is locked, other events are pending, an epoch must be opened first, or
-/// the mark, `$first`, is null. `$first + 1` is the node. `accounts` is an array of the accounts that
-/// the statement refers to for the first time, if there are any.
+/// the mark, a parameter, is null. `accounts` is an array of the accounts that the statement refers to
+/// for the first time, if there are any.
 ///
 /// The statement compares a ticket's number of events with the one that was read before it began.
 /// The earlier events of the ticket were committed by then: the statement sees them pending, or they
@@ -139,8 +132,7 @@ const MAX_HEAD_SIZE: usize = 1 << 20;
 /// at the end of a statement, so the accounts are locked first, and if one of them is not free, the
 /// events are queued. A transaction of several statements must not place its events: it would keep
 /// the head locked while it goes on.
-pub(super) fn placing(first: usize, accounts: Option<&str>) -> String {
-    let (mark, node) = (first, first + 1);
+pub(super) fn placing(mark: usize, accounts: Option<&str>) -> String {
     let (lock_accounts, accounts_locked) = accounts.map(locking).unwrap_or_default();
     format!(
         "{lock_accounts} current_epoch AS MATERIALIZED ({}), head AS MATERIALIZED (
@@ -161,8 +153,7 @@ pub(super) fn placing(first: usize, accounts: Option<&str>) -> String {
              FROM appended a CROSS JOIN head
              RETURNING pos
          ), {}",
-        *CURRENT_EPOCH,
-        extended(node)
+        *CURRENT_EPOCH, MOVED
     )
 }
 
@@ -181,21 +172,11 @@ fn locking(accounts: &str) -> (String, String) {
     (lock, locked)
 }
 
-/// Returns the expressions that notify all nodes of the positions `placed (pos)`, and move the head to
-/// the last of them.
-///
-/// NOTIFY holds one lock for the whole server until the commit. Those who place events take turns
-/// anyway; nothing else that commits to disk may notify in its transaction.
-fn extended(node: usize) -> String {
-    format!(
-        "notified AS MATERIALIZED (
-             SELECT max(pos) AS last, pg_notify('{CHANNEL}', concat_ws(' ', max(pos), ${node}))
-             FROM placed HAVING count(*) > 0
-         ), moved AS (
-             UPDATE feed_head SET pos = notified.last FROM notified
-         )"
-    )
-}
+/// Moves the head to the last of the positions `placed (pos)`.
+const MOVED: &str = "moved AS (
+        UPDATE feed_head SET pos = last.pos
+        FROM (SELECT max(pos) AS pos FROM placed HAVING count(*) > 0) last
+    )";
 
 /// The columns of a [`PlacementRow`], from the expressions of [`placing`] and from [`PLACEMENT_OF`].
 pub(super) const PLACEMENT: &str = "

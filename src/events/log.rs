@@ -7,7 +7,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    hub::Hub, notified::NotifiedAccounts, presence::Presence, sequencer::Sequencer, tailer::Tailer,
+    announcer::Announcer, hub::Hub, notified::NotifiedAccounts, presence::Presence,
+    sequencer::Sequencer, tailer::Tailer,
 };
 use crate::{
     db::{Database, DbError, consumer, feed, feed_hints::FeedHints, notification},
@@ -109,6 +110,12 @@ impl EventLog {
     fn start_tasks(&self, tasks: &TaskTracker, stop: &CancellationToken) {
         let (stopped, sequencer) = (stop.clone(), Arc::clone(&self.sequencer));
         tasks.spawn(async move { stopped.run_until_cancelled(sequencer.run()).await });
+        let announcer = Announcer::new(self.background.clone(), Arc::clone(&self.hints));
+        let stopped = stop.clone();
+        tasks.spawn(async move {
+            stopped.run_until_cancelled(announcer.run()).await;
+            announcer.finish().await;
+        });
         let (database, ambient) = (self.background.clone(), self.ambient.clone());
         let (hub, presence) = (Arc::clone(&self.hub), Arc::clone(&self.presence));
         let hints = Arc::clone(&self.hints);

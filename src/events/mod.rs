@@ -7,6 +7,7 @@
 //!    that to `sequencer.rs`.
 //! 2. `tailer.rs` publishes to the hub what its node has placed (`db/feed_hints.rs`), and reads what
 //!    others have, once per node.
+//!    `announcer.rs` tells other nodes what its node has placed.
 //! 3. `hub.rs` adds it to the latest events (`ring.rs`), and to the buffers (`buffer.rs`) of the
 //!    streams that are registered (`registration.rs`) under its topics (`topic.rs`).
 //! 4. `subscription.rs` replays the events that its caller missed (`replay.rs`), and then delivers
@@ -22,6 +23,7 @@
 //! `consumer.rs` runs the consumers of the feed. It sets aside the events that they cannot process.
 //! `search_index.rs` is the one that adds new texts to the search.
 
+mod announcer;
 mod buffer;
 mod consumer;
 mod continuity;

@@ -145,6 +145,6 @@ struct InDoubt<'h>(&'h FeedHints);
 
 impl Drop for InDoubt<'_> {
     fn drop(&mut self) {
-        self.0.grown();
+        self.0.in_doubt();
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 /// The number of events that are read at once.
 const PAGE: i64 = 1_000;
 /// How often the feed is read without a hint. Hints can be lost.
-const POLL: Duration = Duration::from_secs(1);
+pub(super) const POLL: Duration = Duration::from_secs(1);
 /// The pause after the database has failed.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// The number of marks that are remembered, one for each page. Cursors before the first of them are

@@ -163,7 +163,7 @@ impl Services {
     pub(super) fn announce_failure(&self) {
         self.database.announce_commit();
         if let Some(hints) = &self.hints {
-            hints.grown();
+            hints.in_doubt();
         }
     }
 

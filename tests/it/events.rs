@@ -1,5 +1,7 @@
 //! The event log, as subscriptions show it.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 use ticketwire::domain::cursor::Cursor;
 
@@ -508,27 +510,28 @@ async fn an_event_of_a_newer_version_appears_as_unreadable_at_its_position() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_placement_tells_all_nodes_how_far_the_feed_has_grown_and_by_which_node() {
+async fn other_nodes_are_told_how_far_the_feed_has_grown_and_by_which_node() {
     let server = TestServer::start().await;
-    let anna = server.customer("Anna").await;
-    let mut heard = server.database.listen("ticketwire_feed").await;
+    let (anna, database) = (server.customer("Anna").await, server.database.connect().await);
     let ticket = anna.create_ticket("one").await;
-    let mut socket = anna.socket().await;
-    socket.watch_ticket("1", &ticket.id, None).await;
-    heard.until_now().await;
-    for body in ["first", "second"] {
-        anna.comment(&ticket, body).await;
-        assert_eq!(line(&next_events(&mut socket, 1).await[0]), format!("CommentAdded {body}"));
+    let mut heard = server.database.listen("ticketwire_feed").await;
+    let mut nodes = HashSet::new();
+    for _ in 0..20 {
+        // They are placed by two statements, of which only the first one notifies.
+        tokio::join!(anna.comment(&ticket, "first"), anna.create_ticket("second"));
+        let row = database.query_one("SELECT pos FROM feed_head", &[]).await.unwrap();
+        let head = row.get::<_, i64>(0);
+        loop {
+            let hint = heard.next().await;
+            let (pos, node) = hint.split_once(' ').unwrap();
+            nodes.insert(node.to_owned());
+            if pos.parse::<i64>().unwrap() >= head {
+                break;
+            }
+        }
     }
-    let rows = server.database.connect().await.query("SELECT pos FROM feed_head", &[]).await;
-    let head = rows.unwrap()[0].get::<_, i64>(0);
-    let hints = heard.until_now().await;
-    let hints = hints.iter().map(|hint| hint.split_once(' ').unwrap()).collect::<Vec<_>>();
-    assert_eq!(
-        hints.iter().map(|(pos, _)| *pos).collect::<Vec<_>>(),
-        [(head - 1).to_string(), head.to_string()]
-    );
-    assert_eq!(hints[0].1, hints[1].1, "the same node");
+    assert_eq!(nodes.len(), 1, "{nodes:?}");
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -107,15 +107,15 @@ const SELECTED: &str = "SELECT ARRAY(SELECT id FROM opened ORDER BY number) AS i
 /// The accounts that open the tickets.
 const REPORTERS: &str = "$3";
 
-/// The first parameters of what is counted, of the placement and of the terms.
+/// The first parameters of what is counted and of the terms, and between them the mark of the placement.
 const FIRST_DUE: usize = 16;
-const FIRST_PLACING: usize = 22;
-const FIRST_TERM: usize = 24;
+const MARK: usize = 22;
+const FIRST_TERM: usize = 23;
 
 /// The whole statement for tickets without terms.
 static OPEN: LazyLock<String> = LazyLock::new(|| {
     let (counting, unmet) = (counting(FIRST_DUE), uncounted(FIRST_DUE));
-    let (placing, counted) = (placing(FIRST_PLACING, Some(REPORTERS)), counted(FIRST_DUE));
+    let (placing, counted) = (placing(MARK, Some(REPORTERS)), counted(FIRST_DUE));
     format!(
         "WITH {CHOSEN}, {counting}, unmet AS MATERIALIZED ({unmet}), {ACCEPTED},
          {INSERTED} true {APPENDED}, {placing}
@@ -130,7 +130,7 @@ static OPEN_ON_TERMS: LazyLock<String> = LazyLock::new(|| {
     let (claiming, attaching) =
         (claiming(FIRST_TERM, "accepted"), attaching(FIRST_TERM, "accepted", "($2)[f.place]"));
     let accounts = format!("{REPORTERS} || {}", terms::claimants(FIRST_TERM));
-    let (placing, counted) = (placing(FIRST_PLACING, Some(&accounts)), counted(FIRST_DUE));
+    let (placing, counted) = (placing(MARK, Some(&accounts)), counted(FIRST_DUE));
     format!(
         "WITH {CHOSEN}, {counting}, {free}, unmet AS MATERIALIZED ({unmet}), {ACCEPTED}, {claiming},
          {INSERTED} {ALL_CLAIMED} {APPENDED}, {attaching}, {placing}
@@ -249,8 +249,7 @@ impl<'a> Values<'a> {
             .bind::<Array<Interval>, _>(fills)
             .bind::<Interval, _>(self.due.within)
             .bind::<Timestamptz, _>(self.due.now)
-            .bind::<Nullable<BigInt>, _>(placing.map(|placing| placing.mark))
-            .bind::<Nullable<BigInt>, _>(placing.map(|placing| placing.node));
+            .bind::<Nullable<BigInt>, _>(placing.map(|placing| placing.mark));
         // `get_result` would return at the first row, which Postgres sends before it commits.
         let rows = if self.terms.is_empty() {
             statement.prepared().load(db).await?

@@ -157,10 +157,10 @@ const ADDED: &str = "commented AS (
         RETURNING id, ticket_id, seq
     )";
 
-/// The first parameters of what is counted, of the placement and of the terms.
+/// The first parameters of what is counted and of the terms, and between them the mark of the placement.
 const FIRST_DUE: usize = 40;
-const FIRST_PLACING: usize = 46;
-const FIRST_TERM: usize = 48;
+const MARK: usize = 46;
+const FIRST_TERM: usize = 47;
 
 /// What the changes of a statement need besides their tickets, comments and events. To prepare and
 /// to start what they do not need would take a sixth of the time of a comment.
@@ -220,7 +220,7 @@ impl Needs {
         };
         let claimed = if self.terms { format!("AND {ALL_CLAIMED}") } else { String::new() };
         let claimants = self.terms.then(|| claimants(FIRST_TERM));
-        let placing = placing(FIRST_PLACING, claimants.as_deref());
+        let placing = placing(MARK, claimants.as_deref());
         format!(
             "WITH {SEEN}, {counting} {free} {unmet} {LOCKED} {met}), {claiming}
              {CHANGED} {summaries} {CHANGED_OF} {claimed} {RETURNED}, {ENTERED}, {ADDED}, {attaching} {placing}
@@ -525,8 +525,7 @@ impl<'a> Values<'a> {
             .bind::<Array<Interval>, _>(fills)
             .bind::<Interval, _>(due.within)
             .bind::<Timestamptz, _>(due.now)
-            .bind::<Nullable<BigInt>, _>(placing.map(|placing| placing.mark))
-            .bind::<Nullable<BigInt>, _>(placing.map(|placing| placing.node));
+            .bind::<Nullable<BigInt>, _>(placing.map(|placing| placing.mark));
         // `get_result` would return at the first row, which Postgres sends before it commits.
         let rows = if needs.terms {
             bind_terms!(statement, terms).prepared().load(db).await?

@@ -10,6 +10,7 @@ use std::{
         mpsc as std_mpsc,
     },
     thread,
+    time::Duration,
 };
 
 use futures_util::{StreamExt as _, stream};
@@ -18,8 +19,11 @@ use ticketwire::db::{
     embedded::{EmbeddedError, EmbeddedPostgres, EmbeddedSettings},
     migrations,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time};
 use tokio_postgres::{AsyncMessage, Client, NoTls};
+
+/// The time within which a notification must come.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A database for one test, dropped together with this value.
 pub struct TestDatabase {
@@ -46,6 +50,12 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Waits for the next payload.
+    pub async fn next(&mut self) -> String {
+        let payload = time::timeout(TIMEOUT, self.payloads.recv()).await;
+        payload.expect("a notification in time").unwrap()
+    }
+
     /// Returns the payloads that were sent since the last call, or since the listener began.
     pub async fn until_now(&mut self) -> Vec<String> {
         let mark = format!("NOTIFY {}, 'mark'", self.channel);
