@@ -157,38 +157,24 @@ fn start_tasks(tasks: &Tasks, services: &Services) {
             former_staff::return_tickets(&Actor::System, &services).await.map(drop)
         },
     );
-    let woken = services.clone();
-    tasks.spawn(async move { return_tickets_at_once(&woken).await });
+    // Those that somebody has lost access to through this node. The task above returns those of other
+    // nodes and of the command line, and repeats what fails.
+    tasks.whenever("returning tickets at once", services, |services| async move {
+        former_staff::until_needed(&services).await;
+        former_staff::return_tickets(&Actor::System, &services).await.map(drop)
+    });
     tasks.every(ERASE_EVERY, "erasing accounts", services, |services| async move {
         let followed = erasure::follow_ledger(&Actor::System, &services, false).await;
         // Also if the ledger cannot be used.
         erasure::finish(&Actor::System, &services).await?;
         followed.map(drop)
     });
-    let woken = services.clone();
-    tasks.spawn(async move { finish_erasures_at_once(&woken).await });
-    let services = services.clone();
-    tasks.spawn(async move { session::save_last_used(&services).await });
-}
-
-/// Returns tickets as soon as somebody loses access through this node. The periodic task returns
-/// those of other nodes and of the command line, and repeats what fails.
-async fn return_tickets_at_once(services: &Services) {
-    loop {
-        former_staff::until_needed(services).await;
-        if let Err(error) = former_staff::return_tickets(&Actor::System, services).await {
-            tracing::warn!(%error, "returning the tickets of former staff failed");
-        }
-    }
-}
-
-/// Redacts what the owners of erased accounts wrote as soon as one is erased through this node. The
-/// periodic task does so for other nodes and for the command line, and repeats what fails.
-async fn finish_erasures_at_once(services: &Services) {
-    loop {
-        erasure::until_needed(services).await;
-        if let Err(error) = erasure::finish(&Actor::System, services).await {
-            tracing::warn!(%error, "erasing what is left of an account failed");
-        }
-    }
+    // As soon as an account is erased through this node, like above.
+    tasks.whenever("erasing at once", services, |services| async move {
+        erasure::until_needed(&services).await;
+        erasure::finish(&Actor::System, &services).await
+    });
+    tasks.whenever("saving when sessions were last used", services, |services| async move {
+        session::save_last_used(&services).await
+    });
 }

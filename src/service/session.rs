@@ -382,16 +382,13 @@ pub(super) async fn authenticate(
     Ok(Some(live.identity))
 }
 
-/// Saves when sessions were last used, several at a time. Runs until it is dropped.
-pub async fn save_last_used(services: &Services) {
-    loop {
-        let uses = services.sessions.take_unsaved().await;
-        let saved =
-            async { session::note_uses(&mut *services.database.read().await?, &uses).await };
-        // Not retried: a session that stays in use is recorded again a minute later.
-        if let Err(error) = saved.await {
-            let sessions = uses.len();
-            tracing::warn!(%error, sessions, "saving when sessions were last used failed");
-        }
-    }
+/// Waits until sessions were used, and saves when.
+///
+/// # Errors
+/// Returns an error if the database fails. What was not saved is not repeated: a session that stays in
+/// use is recorded again a minute later.
+pub async fn save_last_used(services: &Services) -> Result<(), ServiceError> {
+    let uses = services.sessions.take_unsaved().await;
+    session::note_uses(&mut *services.database.read().await?, &uses).await?;
+    Ok(())
 }
