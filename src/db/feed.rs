@@ -75,7 +75,7 @@ pub async fn head(db: &mut Connection) -> Result<i64, DbError> {
     Ok(feed_head::table.select(feed_head::pos).first(db).await?)
 }
 
-/// Notifies all nodes of the last position of the feed, as `node` has placed it. Call it outside of
+/// Notifies all nodes of the last position of the feed, in the name of `node`. Call it outside of
 /// transactions, like other notifications.
 pub async fn announce_head(db: &mut Connection, node: i64) -> Result<(), DbError> {
     diesel::sql_query(ANNOUNCE_HEAD.as_str())

@@ -70,6 +70,11 @@ impl FeedHints {
         self.grown();
     }
 
+    /// What this node has placed is still unannounced.
+    pub fn unannounced_again(&self) {
+        self.unannounced.notify_one();
+    }
+
     /// Waits until this node has, or may have, placed events since the last call.
     pub async fn unannounced(&self) {
         self.unannounced.notified().await;

@@ -15,12 +15,12 @@ use crate::domain::causes::with_causes;
 pub(super) const CHANNEL: &str = "ticketwire_feed";
 const RECONNECT_AFTER: Duration = Duration::from_millis(500);
 
-/// A hint that the feed has grown. It is sent when the events are committed.
+/// A hint that the feed has grown. It is sent after the events are committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeedHint {
     /// The position up to which it has grown.
     pub head: i64,
-    /// The node that has placed the events.
+    /// The node that announces them.
     pub node: i64,
 }
 

@@ -14,10 +14,11 @@ use uuid::Uuid;
 use super::{
     Connection, DbError,
     prepared::Prepare as _,
-    schema::{events, tickets},
+    schema::{comments, events, tickets},
     ticket::scope::{Condition, in_scope},
 };
 use crate::domain::{
+    comment::Visibility,
     event::Audience,
     ids::{AccountId, CommentId, EventId, TicketId},
     policy::TicketScope,
@@ -162,17 +163,28 @@ pub async fn event_seq(
     Ok(query.select(events::seq).first(db).await.optional()?)
 }
 
-/// Returns the number of the event that has added a comment to a ticket, or `None` if the ticket has
-/// no such event that the reader may see. It reads the ticket's events, the last ones first.
-pub async fn comment_seq(
+/// Returns the event that has added a comment to a ticket, or `None` if the ticket has no such comment
+/// that the reader may see. It reads the events of the ticket since the comment.
+pub async fn event_of_comment(
     db: &mut Connection,
     ticket: TicketId,
     comment: CommentId,
     reader: TicketReader,
-) -> Result<Option<i64>, DbError> {
+) -> Result<Option<EventId>, DbError> {
+    let mut query = comments::table
+        .filter(comments::id.eq(comment.0))
+        .filter(comments::ticket_id.eq(ticket.0))
+        .select(comments::id)
+        .into_boxed();
+    if !reader.is_staff {
+        query = query.filter(comments::visibility.eq(Visibility::Public));
+    }
+    // Without a look at the events if there is nothing to find.
+    let Some(comment) = query.first::<Uuid>(db).await.optional()? else { return Ok(None) };
     let added = sql::<Bool>("kind = 'comment_added' AND (data ->> 'comment_id')::uuid = ");
-    let query = visible_events(ticket, reader).filter(added.bind::<SqlUuid, _>(comment.0));
-    Ok(query.order(events::seq.desc()).select(events::seq).first(db).await.optional()?)
+    let query = visible_events(ticket, reader).filter(added.bind::<SqlUuid, _>(comment));
+    let event = query.order(events::seq.desc()).select(events::id).first(db).await.optional()?;
+    Ok(event.map(EventId))
 }
 
 fn visible_events(ticket: TicketId, reader: TicketReader) -> events::BoxedQuery<'static, Pg> {

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use tokio::time;
+use tokio_util::sync::CancellationToken;
 
 use super::{tailer::POLL, task::survive_panics};
 use crate::db::{Database, DbError, feed, feed_hints::FeedHints};
@@ -26,27 +27,36 @@ impl Announcer {
         Self { database, hints }
     }
 
-    /// Announces what this node places, until the future is dropped.
-    pub(super) async fn run(&self) {
-        loop {
-            self.hints.unannounced().await;
-            while let Err(error) = survive_panics(self.announce()).await {
-                tracing::warn!(%error, "announcing events to other nodes failed; retrying");
-                time::sleep(RETRY_AFTER).await;
-            }
-            time::sleep(EVERY).await;
+    /// Announces what this node places, until it stops. Then [`Announcer::finish`] must be called.
+    pub(super) async fn run(&self, stop: &CancellationToken) {
+        while stop.run_until_cancelled(self.hints.unannounced()).await.is_some() {
+            let pause = match self.announce().await {
+                Ok(()) => EVERY,
+                Err(error) => {
+                    tracing::warn!(%error, "announcing events to other nodes failed; retrying");
+                    self.hints.unannounced_again();
+                    RETRY_AFTER
+                }
+            };
+            stop.run_until_cancelled(time::sleep(pause)).await;
         }
     }
 
-    /// Announces what was placed before the node stops. It does not try for long: other nodes look for
-    /// themselves after [`POLL`].
+    /// Announces what was placed until nothing was placed any more.
     pub(super) async fn finish(&self) {
-        if self.hints.unannounced().now_or_never().is_some() {
-            let _ = time::timeout(POLL, survive_panics(self.announce())).await;
+        if self.hints.unannounced().now_or_never().is_some()
+            && let Err(error) = self.announce().await
+        {
+            tracing::warn!(%error, "announcing the last events to other nodes failed");
         }
     }
 
+    /// Announces the end of the feed, in less time than other nodes take to look for themselves. What a
+    /// statement in doubt commits after that, they find so too.
     async fn announce(&self) -> Result<(), DbError> {
-        feed::announce_head(&mut *self.database.read().await?, self.hints.node).await
+        let announce =
+            async { feed::announce_head(&mut *self.database.read().await?, self.hints.node).await };
+        let announced = time::timeout(POLL, survive_panics(announce)).await;
+        announced.unwrap_or_else(|_| Err(DbError::Unavailable("it took too long".into())))
     }
 }

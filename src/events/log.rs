@@ -109,11 +109,10 @@ impl EventLog {
 
     fn start_tasks(&self, tasks: &TaskTracker, stop: &CancellationToken) {
         let (stopped, sequencer) = (stop.clone(), Arc::clone(&self.sequencer));
-        tasks.spawn(async move { stopped.run_until_cancelled(sequencer.run()).await });
         let announcer = Announcer::new(self.background.clone(), Arc::clone(&self.hints));
-        let stopped = stop.clone();
         tasks.spawn(async move {
-            stopped.run_until_cancelled(announcer.run()).await;
+            let sequencing = stopped.run_until_cancelled(sequencer.run());
+            tokio::join!(sequencing, announcer.run(&stopped));
             announcer.finish().await;
         });
         let (database, ambient) = (self.background.clone(), self.ambient.clone());

@@ -18,7 +18,7 @@ use super::{
     uploaded_file,
 };
 use crate::{
-    domain::comment,
+    domain::{comment, ids::TicketId},
     service::{self, comment::NewComment, meanwhile::SeenUpTo},
 };
 
@@ -150,13 +150,19 @@ pub struct AddCommentInput {
     idempotency_key: Option<String>,
 }
 
-/// Returns what `seenUpTo` names.
-pub(super) fn seen_up_to(id: &ID) -> SeenUpTo {
-    match (id::event(id), GlobalId::comment(id)) {
-        (Some(event), _) => SeenUpTo::Event(event),
-        (_, Some(comment)) => SeenUpTo::Comment(comment),
-        _ => SeenUpTo::Unknown,
-    }
+/// Returns the event of a ticket that `seenUpTo` names.
+pub(super) async fn seen_up_to(
+    ctx: &Context<'_>,
+    ticket: TicketId,
+    seen_up_to: Option<&ID>,
+) -> Result<Option<SeenUpTo>, Failure> {
+    let Some(id) = seen_up_to else { return Ok(None) };
+    Ok(Some(match GlobalId::comment(id) {
+        Some(comment) => {
+            service::comment::seen_up_to(ctx.actor()?, ctx.services()?, ticket, comment).await?
+        }
+        None => SeenUpTo(id::event(id)),
+    }))
 }
 
 /// Returns what others have said meanwhile.
@@ -174,7 +180,7 @@ pub struct AddCommentPayload {
     /// `ANSWERED_MEANWHILE`.
     ticket: Option<Ticket>,
     /// With `ANSWERED_MEANWHILE`, what others have said since `seenUpTo`, oldest first: at most 20
-    /// comments. Otherwise empty.
+    /// comments. Otherwise empty. To go on all the same, send the id of the last one as `seenUpTo`.
     answered_meanwhile: List<Comment>,
     /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
@@ -216,13 +222,14 @@ impl CommentMutation {
         #[graphql(desc = "The new comment and its ticket.")] input: AddCommentInput,
     ) -> Result<AddCommentPayload, Failure> {
         ctx.identity()?;
+        let ticket_id = GlobalId::ticket(&input.ticket_id).ok_or_else(Failure::not_found)?;
         let new = NewComment {
-            ticket_id: GlobalId::ticket(&input.ticket_id).ok_or_else(Failure::not_found)?,
+            ticket_id,
             body: input.body,
             visibility: input.visibility.into(),
             status: input.status.map(Into::into),
             expected_version: input.expected_version,
-            seen_up_to: input.seen_up_to.as_ref().map(seen_up_to),
+            seen_up_to: seen_up_to(ctx, ticket_id, input.seen_up_to.as_ref()).await?,
             attachments: uploaded_file::files(ctx, &input.attachments, &input.uploaded_file_ids)
                 .await?,
             idempotency_key: input.idempotency_key,

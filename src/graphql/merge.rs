@@ -34,7 +34,7 @@ pub struct MergeTicketPayload {
     /// The ticket in which it continues, or null on failure.
     into: Option<Ticket>,
     /// With `ANSWERED_MEANWHILE`, what others have said since `seenUpTo`, oldest first: at most 20
-    /// comments. Otherwise empty.
+    /// comments. Otherwise empty. To go on all the same, send the id of the last one as `seenUpTo`.
     answered_meanwhile: List<Comment>,
     /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
@@ -83,7 +83,7 @@ impl MergeMutation {
     ) -> Result<MergeTicketPayload, Failure> {
         let id = require_ticket(ctx, &input.ticket_id)?;
         let (actor, services) = (ctx.actor()?, ctx.services()?);
-        let seen_up_to = input.seen_up_to.as_ref().map(seen_up_to);
+        let seen_up_to = seen_up_to(ctx, id, input.seen_up_to.as_ref()).await?;
         let merged = match GlobalId::ticket(&input.into_id) {
             Some(into) => service::merge::merge(actor, services, id, into, seen_up_to).await,
             None => Err(service::merge::unknown_target().into()),

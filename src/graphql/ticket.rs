@@ -47,6 +47,7 @@ use crate::{
     },
     service::{
         self, UserErrorCode,
+        meanwhile::SeenUpTo,
         ticket::{NewTicket, TicketChanges},
     },
 };
@@ -433,7 +434,7 @@ pub struct UpdateTicketPayload {
     /// other failures null.
     ticket: Option<Ticket>,
     /// With `ANSWERED_MEANWHILE`, what others have said since `seenUpTo`, oldest first: at most 20
-    /// comments. Otherwise empty.
+    /// comments. Otherwise empty. To go on all the same, send the id of the last one as `seenUpTo`.
     answered_meanwhile: List<Comment>,
     /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
@@ -500,7 +501,8 @@ impl TicketMutation {
     ) -> Result<UpdateTicketPayload, Failure> {
         ctx.identity()?;
         let id = GlobalId::ticket(&input.ticket_id).ok_or_else(Failure::not_found)?;
-        let updated = match changes(input) {
+        let seen_up_to = seen_up_to(ctx, id, input.seen_up_to.as_ref()).await?;
+        let updated = match changes(input, seen_up_to) {
             Ok(changes) => {
                 service::ticket::update(ctx.actor()?, ctx.services()?, id, changes).await
             }
@@ -521,7 +523,10 @@ impl TicketMutation {
     }
 }
 
-fn changes(input: UpdateTicketInput) -> Result<TicketChanges, service::UserError> {
+fn changes(
+    input: UpdateTicketInput,
+    seen_up_to: Option<SeenUpTo>,
+) -> Result<TicketChanges, service::UserError> {
     let (assignee, category) = references(input.assignee_id, input.category_id)?;
     Ok(TicketChanges {
         status: input.status.map(Into::into),
@@ -530,7 +535,7 @@ fn changes(input: UpdateTicketInput) -> Result<TicketChanges, service::UserError
         category,
         summary: input.summary,
         expected_version: input.expected_version,
-        seen_up_to: input.seen_up_to.as_ref().map(seen_up_to),
+        seen_up_to,
     })
 }
 

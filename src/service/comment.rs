@@ -17,7 +17,7 @@ use crate::{
         Connection,
         comment::{self, Posted},
         event::NewTicketEvent,
-        ticket as tickets,
+        ticket as tickets, unread,
     },
     domain::{
         actor::Actor,
@@ -44,7 +44,7 @@ pub struct NewComment {
     /// The version of the ticket that the author has read. If the ticket has changed since,
     /// nothing is added.
     pub expected_version: Option<i32>,
-    /// The last that the author has seen. If others have commented since, nothing is added.
+    /// The last event that the author has seen. If others have commented since, nothing is added.
     pub seen_up_to: Option<SeenUpTo>,
     /// The files attached to the comment.
     pub attachments: Vec<Upload>,
@@ -104,6 +104,25 @@ pub async fn last_of_tickets(
     let (scope, internal) = (policy::ticket_scope(actor), policy::sees_internal(actor));
     let mut connection = services.database.read().await?;
     Ok(comment::last_of_tickets(&mut connection, scope, internal, ids).await?)
+}
+
+/// Returns the event that has added a comment, if the actor may see it: what those have seen who have
+/// read the ticket up to it.
+///
+/// # Errors
+/// Returns an error if the database fails.
+pub async fn seen_up_to(
+    actor: &Actor,
+    services: &Services,
+    ticket: TicketId,
+    comment: CommentId,
+) -> Result<SeenUpTo, ServiceError> {
+    let Some(reader) = policy::reader(actor) else { return Ok(SeenUpTo(None)) };
+    let mut db = services.database.read().await?;
+    if !tickets::is_in_scope(&mut db, policy::ticket_scope(actor), ticket).await? {
+        return Ok(SeenUpTo(None));
+    }
+    Ok(SeenUpTo(unread::event_of_comment(&mut db, ticket, comment, reader).await?))
 }
 
 /// Adds a comment or internal note, and sets the ticket's status if one is requested. Without
@@ -183,7 +202,7 @@ fn fingerprint_of(new: &NewComment, body: &Body) -> [u8; 32] {
         new.visibility,
         new.status,
         new.expected_version,
-        new.seen_up_to.map(|seen| format!(" {}", seen.fingerprint())).unwrap_or_default()
+        new.seen_up_to.map(|seen| format!(" {seen:?}")).unwrap_or_default()
     );
     let files = upload::fingerprints(&new.attachments);
     let mut fields = vec![input.as_str(), body.as_str()];

@@ -2,71 +2,33 @@
 
 use super::{ServiceError, UserError, UserErrorCode};
 use crate::{
-    db::{Connection, DbError, comment, unread},
-    domain::{
-        actor::Actor,
-        ids::{CommentId, EventId, TicketId},
-        policy,
-        ticket::Ticket,
-        unread::TicketReader,
-    },
+    db::{Connection, comment, unread},
+    domain::{actor::Actor, ids::EventId, policy, ticket::Ticket},
 };
 
 /// How many comments of others are returned at most.
 pub const MAX_MEANWHILE: i64 = 20;
 
-/// The last that an author has seen of a ticket.
-#[derive(Clone, Copy)]
-pub enum SeenUpTo {
-    /// An event.
-    Event(EventId),
-    /// The event that has added a comment.
-    Comment(CommentId),
-    /// The id names something else.
-    Unknown,
-}
+/// The last event of a ticket that an author has seen. The inner value is `None` if there is no such
+/// event.
+#[derive(Clone, Copy, Debug)]
+pub struct SeenUpTo(pub Option<EventId>);
 
-impl SeenUpTo {
-    /// Returns the text that stands for it in the fingerprint of a call. Nodes of all versions must
-    /// agree on that of an event.
-    pub(super) fn fingerprint(self) -> String {
-        match self {
-            Self::Event(event) => format!("SeenUpTo(Some({event:?}))"),
-            Self::Comment(comment) => format!("SeenUpTo({comment:?})"),
-            Self::Unknown => "SeenUpTo(None)".into(),
-        }
-    }
-
-    /// Returns the number of the event among those of a ticket, or `None` if the ticket has no such
-    /// event that the reader may see.
-    async fn number(
-        self,
-        db: &mut Connection,
-        ticket: TicketId,
-        reader: TicketReader,
-    ) -> Result<Option<i64>, DbError> {
-        match self {
-            Self::Event(event) => unread::event_seq(db, ticket, event, reader).await,
-            Self::Comment(comment) => unread::comment_seq(db, ticket, comment, reader).await,
-            Self::Unknown => Ok(None),
-        }
-    }
-}
-
-/// Checks that nobody else has commented on a locked ticket since what the actor has seen, as far as
-/// the actor may see it.
+/// Checks that nobody else has commented on a locked ticket since an event, as far as the actor may
+/// see it.
 ///
 /// # Errors
 /// Returns [`ServiceError::AnsweredMeanwhile`] with the first of those comments, or a user error if
-/// the ticket has no such event or comment that the actor may see.
+/// the ticket has no such event that the actor may see.
 pub(super) async fn check_nothing_said(
     actor: &Actor,
     db: &mut Connection,
     ticket: &Ticket,
-    seen_up_to: SeenUpTo,
+    SeenUpTo(event): SeenUpTo,
 ) -> Result<(), ServiceError> {
     let reader = policy::reader(actor).ok_or(ServiceError::Unauthenticated)?;
-    let seen = seen_up_to.number(db, ticket.id, reader).await?.ok_or_else(unknown)?;
+    let event = event.ok_or_else(unknown_event)?;
+    let seen = unread::event_seq(db, ticket.id, event, reader).await?.ok_or_else(unknown_event)?;
     if seen == ticket.events {
         return Ok(());
     }
@@ -77,7 +39,7 @@ pub(super) async fn check_nothing_said(
     Err(ServiceError::AnsweredMeanwhile { ticket: Box::new(ticket.clone()), comments })
 }
 
-fn unknown() -> UserError {
+fn unknown_event() -> UserError {
     UserError::new(
         "seenUpTo",
         UserErrorCode::NotFound,

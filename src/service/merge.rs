@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Merges a ticket into another one: closes it, and invites its customers to the other. Returns
-/// both. `seen_up_to` is the last of the ticket that the actor has seen.
+/// both. `seen_up_to` is the last event of the ticket that the actor has seen.
 ///
 /// # Errors
 /// Returns an error if the actor is not staff, the ticket does not exist, others have commented on it

@@ -32,7 +32,7 @@ pub(super) struct Change {
     pub(super) comment: Option<Arc<Comment>>,
     /// What the change counts as.
     pub(super) counted: CountedWrite,
-    /// The last that its author has seen, if others must not have commented since.
+    /// The last event that its author has seen, if others must not have commented since.
     pub(super) seen_up_to: Option<(Actor, SeenUpTo)>,
     /// The call that adds the comment, if it may be repeated.
     pub(super) call: Option<IdempotentCall>,
@@ -92,10 +92,9 @@ impl Change {
     pub(super) fn terms(&self) -> Option<Terms<'_>> {
         let seen = match &self.seen_up_to {
             None => None,
-            Some((actor, SeenUpTo::Event(event))) => {
-                Some(Seen { event: *event, reader: policy::reader(actor)? })
+            Some((actor, SeenUpTo(event))) => {
+                Some(Seen { event: (*event)?, reader: policy::reader(actor)? })
             }
-            Some(_) => return None,
         };
         let Some(comment) = &self.comment else {
             return Some(Terms { seen, ..Terms::default() });

@@ -60,7 +60,7 @@ pub struct TicketChanges {
     pub summary: Option<String>,
     /// The version that the caller has read. If the ticket has changed since, nothing changes.
     pub expected_version: Option<i32>,
-    /// The last that the caller has seen. If others have commented since, nothing changes.
+    /// The last event that the caller has seen. If others have commented since, nothing changes.
     pub seen_up_to: Option<SeenUpTo>,
 }
 

@@ -517,7 +517,6 @@ async fn other_nodes_are_told_how_far_the_feed_has_grown_and_by_which_node() {
     let mut heard = server.database.listen("ticketwire_feed").await;
     let mut nodes = HashSet::new();
     for _ in 0..20 {
-        // They are placed by two statements, of which only the first one notifies.
         tokio::join!(anna.comment(&ticket, "first"), anna.create_ticket("second"));
         let row = database.query_one("SELECT pos FROM feed_head", &[]).await.unwrap();
         let head = row.get::<_, i64>(0);

@@ -1,6 +1,7 @@
 //! Writing on a ticket only if nobody else has commented since it was read.
 
 use serde_json::{Value, json};
+use ticketwire::domain::account::Role;
 
 use crate::harness::{Client, Reply, TestServer, client::Ticket};
 
@@ -86,6 +87,13 @@ async fn who_has_read_what_was_said_meanwhile_names_the_last_comment_of_it() {
         assert_eq!(reply.user_errors("addComment"), [] as [&str; 0]);
     }
     let reply = update(&marta, &ticket, json!({ "status": "RESOLVED", "seenUpTo": last })).await;
+    assert_eq!(reply.user_errors("updateTicket"), [] as [&str; 0]);
+    // What was redacted was seen all the same.
+    let redact =
+        "mutation($id: ID!) { redactComment(input: { commentId: $id }) { userErrors { code } } }";
+    let redacted = server.sign_up("Ada", Role::Admin).await.ok(redact, json!({ "id": last })).await;
+    assert_eq!(redacted["redactComment"]["userErrors"], json!([]));
+    let reply = update(&marta, &ticket, json!({ "priority": "HIGH", "seenUpTo": last })).await;
     assert_eq!(reply.user_errors("updateTicket"), [] as [&str; 0]);
     // Nobody learns of comments that they may not see.
     let (note, _) = marta.note(&ticket, "A secret.").await;

@@ -647,7 +647,7 @@ async fn a_merge_does_not_close_over_what_the_agent_has_not_seen() {
     let query = "mutation($input: MergeTicketInput!) { mergeTicket(input: $input) {
         ticket { status } answeredMeanwhile { body } userErrors { field code } } }";
     let seen = boris.last_event(&ticket).await;
-    anna.comment(&ticket, "It is up again.").await;
+    let (comment, _) = anna.comment(&ticket, "It is up again.").await;
     let mut input = json!({ "ticketId": ticket.id, "intoId": into.id, "seenUpTo": seen });
     let refused = boris.ok(query, json!({ "input": input })).await;
     assert_eq!(
@@ -658,7 +658,7 @@ async fn a_merge_does_not_close_over_what_the_agent_has_not_seen() {
             "userErrors": [{ "field": ["seenUpTo"], "code": "ANSWERED_MEANWHILE" }]
         })
     );
-    input["seenUpTo"] = boris.last_event(&ticket).await;
+    input["seenUpTo"] = json!(comment);
     let merged = boris.ok(query, json!({ "input": input })).await;
     assert_eq!(
         merged["mergeTicket"],

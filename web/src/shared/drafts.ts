@@ -13,7 +13,7 @@ export interface Draft {
   status?: Scalar<"TicketStatus">;
   /** Sent with each attempt to post the message, so that it is posted once. */
   key: string;
-  /** The last event that its author had seen when it was begun. Null if the server does not compare. */
+  /** The last event or comment that its author had seen when it was begun. Null if the server does not compare. */
   seenUpTo?: string | null;
 }
 

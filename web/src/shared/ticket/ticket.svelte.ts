@@ -63,6 +63,11 @@ export class LiveTicket {
     return this.#comment(id) !== undefined;
   }
 
+  /** Returns the place of the shown entry that has an id, or whose comment has it, or -1. */
+  placeOf(id: string | null | undefined): number {
+    return this.events.findIndex((event) => event.id === id || (event.__typename === "CommentAdded" && event.comment.id === id));
+  }
+
   /** Adds the entries before those that are shown. */
   async showEarlier(): Promise<void> {
     const before = this.earlier;
