@@ -21,6 +21,9 @@ use crate::{
     },
 };
 
+/// How many attachments that cannot be read a backup goes on without.
+const MAX_UNREADABLE: usize = 20;
+
 /// Which attachments a backup contains.
 #[derive(Clone, Copy)]
 pub enum Files<'s> {
@@ -133,13 +136,22 @@ async fn copy_files(
     attachments: &mut Attachments,
 ) -> Result<(), BackupError> {
     let mut index = archive.read_index(&attachments.index).await?;
+    let mut unreadable = 0;
     while let Some(file) = index.next().await? {
         let storage = storage.ok_or(BackupError::NoStorage)?;
-        if copy_file(storage, archive, &file).await? {
-            attachments.files += 1;
-            attachments.bytes += file.size;
-        } else {
-            attachments.absent.push(file.id);
+        match copy_file(storage, archive, &file).await {
+            Ok(true) => {
+                attachments.files += 1;
+                attachments.bytes += file.size;
+            }
+            Ok(false) => attachments.absent.push(file.id),
+            // The rest is worth more than nothing. If more files fail, the storage does.
+            Err(BackupError::Storage(error)) if unreadable < MAX_UNREADABLE => {
+                unreadable += 1;
+                tracing::warn!(attachment_id = %file.id.0, %error, "an attachment cannot be read");
+                attachments.absent.push(file.id);
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(())

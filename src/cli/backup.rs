@@ -31,9 +31,9 @@ pub(super) async fn back_up(config: &Config, target: &str) -> CliResult {
     }
     let ids = manifest.lost().iter().map(|id| id.0.to_string()).collect::<Vec<_>>();
     Err(format!(
-        "the backup lacks {} attachments, because the storage has lost them or has other content: \
-         {}. Bring them back into the storage, from an earlier backup for example, and take another \
-         backup. This one has everything else and can be restored",
+        "the backup lacks {} attachments, because the storage has lost them, has other content or \
+         cannot read them: {}. Bring them back into the storage, from an earlier backup for example, \
+         and take another backup. This one has everything else and can be restored",
         ids.len(),
         ids.join(", ")
     )

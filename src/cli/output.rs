@@ -29,6 +29,16 @@ pub(super) fn print(text: &str) -> CliResult {
     }
 }
 
+/// Writes to standard output what must not be lost.
+///
+/// # Errors
+/// Returns an error unless all of it was written.
+pub(super) fn print_whole(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
 /// Writes a line to standard error. A terminal or reader that is gone is not an error.
 pub fn warn(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");

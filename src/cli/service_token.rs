@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     arguments::{ScopeArg, ServiceTokenCommand},
     database::with_services,
-    output::{CliResult, explain, format_time, print, warn},
+    output::{CliResult, explain, format_time, print, print_whole, warn},
 };
 use crate::{
     app::ambient,
@@ -40,13 +40,19 @@ pub(super) async fn run(config: &Config, command: ServiceTokenCommand) -> CliRes
 
 /// Prints only the token to standard output, so that a script can read it.
 async fn create(config: &Config, new: NewServiceToken) -> CliResult {
-    let issued = with_services(config, async |services| {
-        service_token::create(&Actor::System, services, new).await.map_err(explain)
+    let ServiceToken { name, id, .. } = with_services(config, async |services| {
+        let issued = service_token::create(&Actor::System, services, new).await;
+        let issued = issued.map_err(explain)?;
+        let secret = issued.secret.ok_or("the token was created before")?;
+        if let Err(error) = print_whole(&format!("{}\n", secret.expose())) {
+            // Nobody has it.
+            let id = Some(issued.token.id);
+            service_token::revoke(&Actor::System, services, id).await.map_err(explain)?;
+            return Err(format!("the token cannot be printed ({error}) and was revoked").into());
+        }
+        Ok(issued.token)
     })
     .await?;
-    let secret = issued.secret.ok_or("the token was created before")?;
-    print(&format!("{}\n", secret.expose()))?;
-    let ServiceToken { name, id, .. } = issued.token;
     warn(&format!("Store the token of {name} (id {}) now: it is not shown again.", id.0));
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _};
 use super::{
     arguments::{ConversationsArg, UserCommand},
     database::with_services,
-    output::{CliResult, explain, print, role_name},
+    output::{CliResult, explain, print, role_name, warn},
 };
 use crate::{
     config::Config,
@@ -67,7 +67,13 @@ async fn erase(config: &Config, email: &str, conversations: ConversationsArg) ->
         let id = Some(account.id);
         let erased = erasure::erase(&Actor::System, services, id, redacts).await;
         let erased = erased.map_err(explain)?;
-        erasure::finish(&Actor::System, services).await.map_err(explain)?;
+        // From here on it is erased, whatever fails.
+        if let Err(error) = erasure::finish(&Actor::System, services).await.map_err(explain) {
+            warn(&format!(
+                "Something of an erased account is left: {error}. A running server removes it within \
+                 a minute."
+            ));
+        }
         Ok(erased)
     })
     .await?;

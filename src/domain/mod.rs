@@ -37,6 +37,7 @@ pub mod second_factor;
 pub mod service_token;
 pub mod session;
 pub mod set_aside;
+pub mod shell;
 pub mod staff_list;
 pub mod status;
 pub mod support_figures;

@@ -548,6 +548,14 @@ async fn a_file_that_was_deleted_is_not_lost_and_one_of_another_length_is() {
         refused(&taken, &["lacks 1 attachments", other.file_name().unwrap().to_str().unwrap()]);
         succeeded(&verify(&target).await);
     }
+    // Nor does one that cannot be read: the link leads to itself.
+    let content = other.join("content");
+    fs::remove_file(&content).unwrap();
+    std::os::unix::fs::symlink(&content, &content).unwrap();
+    let target = place.path("unreadable");
+    let taken = run(&["backup", &target], &url, &own, &ledger(&url)).await;
+    refused(&taken, &["lacks 1 attachments", other.file_name().unwrap().to_str().unwrap()]);
+    succeeded(&verify(&target).await);
     let elsewhere = run(&["backup", &place.path("b")], &url, &place.path("x"), &ledger(&url)).await;
     refused(&elsewhere, &["none of the 2 attachments", "storage.folder"]);
     server.stop().await;

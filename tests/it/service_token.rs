@@ -1,5 +1,7 @@
 //! Service tokens: how they are managed, and that a machine may do only what their scopes allow.
 
+use std::{fs::File, process::Stdio};
+
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use ticketwire::domain::{account::Role, service_token::Scope};
@@ -279,5 +281,21 @@ async fn the_command_line_creates_lists_and_revokes_service_tokens() {
     ] {
         assert!(!run(wrong).await.success, "{wrong:?}");
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_cannot_be_printed_is_revoked() {
+    let server = TestServer::start().await;
+    let variables = [("DATABASE_URL", server.database.url.as_str())];
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = process::command(&variables);
+    command.args(["service-token", "create", "--name", "panel", "--scope", "create_handoffs"]);
+    let child = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let created = child.wait_with_output().await.unwrap();
+    let error = String::from_utf8_lossy(&created.stderr);
+    assert!(!created.status.success() && error.contains("was revoked"), "{error}");
+    let listed = process::run(&["service-token", "list"], &variables, "").await.stdout;
+    assert!(listed.contains("panel") && listed.contains("revoked 20"), "{listed}");
     server.stop().await;
 }

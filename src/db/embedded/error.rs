@@ -8,6 +8,7 @@ use std::{
 use rustix::fs::statvfs;
 
 use super::super::pool::DISK_FULL;
+use crate::domain::shell::quoted;
 
 /// A disk with fewer free bytes is full.
 const FULL: u64 = 1 << 20;
@@ -116,7 +117,7 @@ pub enum EmbeddedError {
     #[error(
         "Postgres runs as the user {user}, who cannot reach {} because {} is closed to others. \
          Choose a data folder that this user can reach{}, or open the folder with `chmod o+x {}`",
-        .folder.display(), .closed.display(), example(.closed), .closed.display()
+        .folder.display(), .closed.display(), example(.closed), quoted(.closed)
     )]
     Unreachable {
         /// The folder to reach.

@@ -15,6 +15,7 @@ use super::{
     error::{EmbeddedError, at},
     watchdog,
 };
+use crate::domain::shell::quoted;
 
 /// The list of users, a line each: `name:password:uid:gid:…`.
 const PASSWD: &str = "/etc/passwd";
@@ -61,7 +62,7 @@ impl OsUser {
                 &format!(
                     "Postgres refuses to run as root: change the owner with \
                      `chown -R postgres: {}`.",
-                    cluster.display()
+                    quoted(cluster)
                 ),
             )),
             Some((uid, gid)) => Ok(Self { name: name_of(&users, uid), uid, gid, switch: true }),

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use crate::storage::StorageError;
+use crate::{domain::shell::quoted, storage::StorageError};
 
 /// Why a backup cannot be written or read, in words for the person at the terminal. `place` is the
 /// folder or the address in a bucket.
@@ -43,8 +43,8 @@ pub enum ArchiveError {
     NotATar(String),
     /// The source is a compressed file.
     #[error(
-        "{place} is compressed: decompress it (`{program} -dc {place} > NAME.tar`) and name the new \
-         file"
+        "{place} is compressed: decompress it (`{program} -dc {} > NAME.tar`) and name the new file",
+        quoted(.place)
     )]
     Compressed {
         /// The file.
@@ -54,8 +54,9 @@ pub enum ArchiveError {
     },
     /// The source is an archive of several backups.
     #[error(
-        "there are several backups in {0}: unpack it (`tar -xf {0}`) and name the folder of one of \
-         them"
+        "there are several backups in {0}: unpack it (`tar -xf {quoted}`) and name the folder of one \
+         of them",
+        quoted = quoted(.0)
     )]
     Several(String),
     /// A newer version wrote the backup.

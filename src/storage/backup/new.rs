@@ -77,6 +77,9 @@ impl NewArchive {
         }
         require_replaceable(&target, &place)?;
         let archive = Archive { place: place.clone(), ..Archive::in_folder(&path)? };
+        if !is_ours_to_clear(&path).map_err(failed)? {
+            return Err(ArchiveError::Occupied(path.display().to_string()));
+        }
         // Only its owner may read what people wrote and the hashes of their passwords.
         let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
         created.map_err(failed)?;
@@ -217,6 +220,20 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Whether a path is that of an unfinished backup, of an empty folder, or of nothing.
+fn is_ours_to_clear(path: &Path) -> io::Result<bool> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        found => found?,
+    };
+    // Not through a link: it could lead to any folder.
+    if !found.is_dir() {
+        return Ok(false);
+    }
+    let is_begun = fs::symlink_metadata(path.join(UNFINISHED)).is_ok_and(|lock| lock.is_file());
+    Ok(is_begun || fs::read_dir(path)?.next().is_none())
 }
 
 /// Removes everything from an unfinished folder but the lock.

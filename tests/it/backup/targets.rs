@@ -1,6 +1,6 @@
 //! The targets of backups: what is refused, and what an interrupted or failed one leaves.
 
-use std::{fs, path::Path, process::Stdio};
+use std::{fs, os::unix::fs::symlink, path::Path, process::Stdio};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -43,6 +43,13 @@ async fn a_foreign_folder_and_a_backup_of_a_newer_version_are_refused() {
         let packed = back_up(&server.database.url, &format!("{}.tar.gz", place.path("new"))).await;
         refused(&packed, &["one file whose name ends in .tar"]);
     }
+    // Nor does a backup clear a folder because of its name, or through a link.
+    let (named, linked) = (place.path("named"), place.path("linked"));
+    symlink(&foreign, format!("{linked}.unfinished")).unwrap();
+    refused(&back_up(&server.database.url, &linked).await, &["linked.unfinished already exists"]);
+    fs::rename(&foreign, format!("{named}.unfinished")).unwrap();
+    refused(&back_up(&server.database.url, &named).await, &["named.unfinished already exists"]);
+    fs::rename(format!("{named}.unfinished"), &foreign).unwrap();
     assert_eq!(fs::read_dir(&foreign).unwrap().count(), 1);
     rewrite(&backup, |manifest| {
         manifest["migrations"].as_array_mut().unwrap().push(json!("20990101000001"));
