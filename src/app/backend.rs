@@ -29,6 +29,8 @@ const CLOSE_EVERY: Duration = Duration::from_mins(10);
 const RETURN_EVERY: Duration = Duration::from_mins(1);
 const ERASE_EVERY: Duration = Duration::from_mins(1);
 const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+/// The period of work that waits until it is needed.
+const WHEN_NEEDED: Duration = Duration::ZERO;
 
 /// A running server without its transports.
 pub(super) struct Backend {
@@ -159,7 +161,7 @@ fn start_tasks(tasks: &Tasks, services: &Services) {
     );
     // Those that somebody has lost access to through this node. The task above returns those of other
     // nodes and of the command line, and repeats what fails.
-    tasks.whenever("returning tickets at once", services, |services| async move {
+    tasks.every(WHEN_NEEDED, "returning tickets at once", services, |services| async move {
         former_staff::until_needed(&services).await;
         former_staff::return_tickets(&Actor::System, &services).await.map(drop)
     });
@@ -170,11 +172,14 @@ fn start_tasks(tasks: &Tasks, services: &Services) {
         followed.map(drop)
     });
     // As soon as an account is erased through this node, like above.
-    tasks.whenever("erasing at once", services, |services| async move {
+    tasks.every(WHEN_NEEDED, "erasing at once", services, |services| async move {
         erasure::until_needed(&services).await;
         erasure::finish(&Actor::System, &services).await
     });
-    tasks.whenever("saving when sessions were last used", services, |services| async move {
-        session::save_last_used(&services).await
-    });
+    tasks.every(
+        WHEN_NEEDED,
+        "saving when sessions were last used",
+        services,
+        |services| async move { session::save_last_used(&services).await },
+    );
 }

@@ -56,20 +56,6 @@ impl Tasks {
         });
     }
 
-    /// Runs `work`, which waits until it is needed, again and again like [`Tasks::every`].
-    pub(super) fn whenever<T, F, E>(
-        &self,
-        name: &'static str,
-        context: &T,
-        work: impl Fn(T) -> F + Send + Sync + 'static,
-    ) where
-        T: Clone + Send + Sync + 'static,
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Display + Send + 'static,
-    {
-        self.every(Duration::ZERO, name, context, work);
-    }
-
     /// Ends all tasks and waits until they have ended.
     pub(super) async fn stop(self) {
         self.stop.cancel();

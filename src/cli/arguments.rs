@@ -93,8 +93,8 @@ pub(super) enum Command {
     ///
     /// The database is copied in one consistent snapshot, the attachments after it. Keys are not in
     /// the backup: keep them apart from it. A backup that fails or is interrupted leaves nothing
-    /// that could be taken for a whole one. If the storage has lost attachments, the backup of the
-    /// rest is kept, and the command fails and names them.
+    /// that could be taken for a whole one. If the storage has lost attachments, or cannot read up
+    /// to 20 of them, the backup of the rest is kept, and the command fails and names them.
     Backup {
         /// A folder that does not exist yet, a file that does not exist yet and whose name ends in
         /// `.tar`, or `s3://BUCKET/PREFIX` on the server of `storage.s3`.

@@ -2,9 +2,9 @@
 //! who has a ticket open. One can be lost, repeated or late. A node that receives a hint reads the
 //! feed.
 
-use std::{future, time::Duration};
+use std::{future, panic::AssertUnwindSafe, time::Duration};
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::time;
 use tokio_postgres::AsyncMessage;
 
@@ -44,11 +44,15 @@ pub enum Heard<'n> {
 /// grown, because notifications may have been missed before it. Uses a connection outside the pool. Runs until it is dropped.
 pub async fn listen(database: &Database, on_heard: impl Fn(Heard<'_>)) {
     loop {
-        if let Err(error) = listen_once(database, &on_heard).await {
-            tracing::warn!(
+        match AssertUnwindSafe(listen_once(database, &on_heard)).catch_unwind().await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(
                 error = with_causes(&error),
                 "listening for notifications of other nodes failed, reconnecting"
-            );
+            ),
+            Err(_) => {
+                tracing::error!("a notification of another node caused a panic, reconnecting");
+            }
         }
         time::sleep(RECONNECT_AFTER).await;
     }

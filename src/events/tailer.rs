@@ -66,19 +66,7 @@ impl Tailer {
             Heard::Feed(_) => hints.grown(),
             Heard::Presence(announcement) => presence.receive(announcement),
         };
-        let listen = async {
-            loop {
-                let listen = async {
-                    listen::listen(&self.database, &on_heard).await;
-                    Ok(())
-                };
-                if let Err(error) = survive_panics(listen).await {
-                    tracing::error!(%error, "processing a notification failed, listening again");
-                    time::sleep(RETRY_AFTER).await;
-                }
-            }
-        };
-        tokio::join!(listen, self.follow());
+        tokio::join!(listen::listen(&self.database, on_heard), self.follow());
     }
 
     async fn follow(&self) {
