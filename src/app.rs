@@ -32,11 +32,13 @@ pub use certificate::{CHAIN_ADVICE, check_certificate, mail_certificates};
 pub use certificate_chain::TrustedCertificate;
 pub use check::check_config;
 pub use database::{
-    ServerDatabase, bring_up_to_date, lacks_installation, refuse_read_only,
+    ServerDatabase, bring_up_to_date, lacks_installation, refuse_outdated, refuse_read_only,
     refuse_unfinished_restore,
 };
 pub use error::StartError;
-pub use keys::{accept_sealing_keys, check_sealing_keys, compare_sealing_keys};
+pub use keys::{
+    accept_sealing_keys, check_sealing_keys, compare_sealing_keys, place_of_sealing_keys,
+};
 pub use listener::Listeners;
 pub use restore::{Ledger, Restored, open_epoch, restore};
 pub use services::{ambient, erasure_ledger, services};

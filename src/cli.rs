@@ -13,7 +13,7 @@ mod serve;
 mod service_token;
 mod user;
 
-use std::error::Error;
+use std::{error::Error, path::Path};
 
 pub use arguments::Cli;
 pub use output::warn;
@@ -36,19 +36,21 @@ impl Cli {
     pub async fn run(self) -> CliResult {
         let flags = self.flags()?;
         let command = self.command.unwrap_or(Command::Serve(self.serve));
-        let config = match &command {
+        match &command {
             // They print what is in the binary, whatever the configuration is.
             Command::Schema => return print(&graphql::sdl()),
             Command::Config(ConfigCommand::Reference) => return print(&config::reference()),
             Command::Generate(command) => return generate::run(command),
-            _ => match Config::load(self.config.as_deref(), &flags) {
-                Err(error @ ConfigError::Secret { .. }) => return Err(error.into()),
-                loaded => loaded.map_err(RefusedConfig)?,
-            },
+            _ => {}
+        }
+        let file = config::find_file(self.config.as_deref()).map_err(RefusedConfig)?;
+        let config = match Config::load(file.as_deref(), &flags) {
+            Err(error @ ConfigError::Secret { .. }) => return Err(error.into()),
+            loaded => loaded.map_err(RefusedConfig)?,
         };
         app::check_config(&config)?;
         let telemetry = logging::start(&config)?;
-        let result = run(command, &config).await;
+        let result = run(command, &config, file.as_deref()).await;
         telemetry.finish().await;
         result
     }
@@ -79,15 +81,15 @@ impl Cli {
     }
 }
 
-/// Runs a command.
-async fn run(command: Command, config: &Config) -> CliResult {
+/// Runs a command with the configuration that was read from a file, if any, and the environment.
+async fn run(command: Command, config: &Config, file: Option<&Path>) -> CliResult {
     match command {
-        Command::Serve(_) => serve::run(config).await,
+        Command::Serve(_) => serve::run(config, file).await,
         Command::Migrate => database::migrate(config).await,
         Command::Restored => database::restored(config).await,
         Command::AcceptSealingKeys => database::accept_sealing_keys(config).await,
         Command::Schema | Command::Config(_) | Command::Generate(_) => Ok(()),
-        Command::Doctor { json } => doctor::run(config, json).await,
+        Command::Doctor { json } => doctor::run(config, file, json).await,
         Command::Mail(command) => mail::run(config, command).await,
         Command::Backup { target } => backup::back_up(config, &target).await,
         Command::Restore { source, without_ledger } => {

@@ -16,6 +16,7 @@ mod settings;
 mod tests;
 
 pub use error::ConfigError;
+pub use load::find_file;
 pub use reference::reference;
 pub use secret::Secret;
 pub use settings::{

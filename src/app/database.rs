@@ -144,6 +144,19 @@ impl ServerDatabase {
         remove(&mark(config))
     }
 
+    /// Drops the database that a restore has created, so that the folder is as it was before.
+    ///
+    /// # Errors
+    /// The server failed.
+    pub async fn discard(&self, config: &Config) -> Result<(), StartError> {
+        let Some(postgres) = self.embedded.as_ref().filter(|_| self.unfinished) else {
+            return Ok(());
+        };
+        let server = Database::new(&postgres.url("postgres"), 2)?;
+        provision::drop(&server, UNFINISHED).await?;
+        remove(&mark(config))
+    }
+
     /// Whether this value runs the embedded database, which has demo data.
     pub fn is_demo(&self) -> bool {
         self.embedded.is_some()
@@ -235,10 +248,14 @@ fn mark(config: &Config) -> PathBuf {
     config.data_dir.join(RESTORING)
 }
 
+/// Returns whether a restore into the data folder is under way or was interrupted.
+pub(super) fn is_restoring(config: &Config) -> bool {
+    mark(config).exists()
+}
+
 /// Refuses a data folder into which a restore is under way or was interrupted.
 fn refuse_restoring(config: &Config) -> Result<(), StartError> {
-    let mark = mark(config);
-    if mark.exists() { Err(StartError::UnfinishedFolder(mark)) } else { Ok(()) }
+    if is_restoring(config) { Err(StartError::UnfinishedFolder(mark(config))) } else { Ok(()) }
 }
 
 /// Creates a file durably.
@@ -306,14 +323,20 @@ pub async fn bring_up_to_date(
     let applied = if config.database.migrate {
         migrations::run(database).await?
     } else {
-        let pending = migrations::pending(database).await?;
-        if !pending.is_empty() {
-            return Err(StartError::PendingMigrations(pending));
-        }
+        refuse_outdated(database).await?;
         vec![]
     };
     let lacking = access::without_rights(&mut *database.read().await?).await?;
     if lacking.is_empty() { Ok(applied) } else { Err(StartError::Rights(lacking)) }
+}
+
+/// Refuses a database for which migrations are pending.
+///
+/// # Errors
+/// It is such a database, or cannot be reached.
+pub async fn refuse_outdated(database: &Database) -> Result<(), StartError> {
+    let pending = migrations::pending(database).await?;
+    if pending.is_empty() { Ok(()) } else { Err(StartError::PendingMigrations(pending)) }
 }
 
 async fn number_tickets(database: &Database, config: &Config) -> Result<(), DbError> {

@@ -17,10 +17,10 @@ pub enum StartError {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
-    /// Migrations are pending, and the configuration does not allow to apply them.
+    /// Migrations are pending. The configuration does not allow to apply them, or a command only reads.
     #[error(
-        "`database.migrate` is off and the database is not up to date: run `ticketwire migrate`. \
-         Pending migrations: {}", .0.join(", ")
+        "the database is not up to date: run `ticketwire migrate`. Pending migrations: {}",
+        .0.join(", ")
     )]
     PendingMigrations(Vec<String>),
     /// The database refuses changes.

@@ -1,6 +1,11 @@
 //! The installation's own keys: configured, or created in files next to the embedded database.
 
-use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::{
+    fs, io,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -50,15 +55,37 @@ pub(super) fn existing_keyring(config: &Config) -> Result<Keyring, StartError> {
     })
 }
 
+/// Returns the ids of the keys. There are none before the first start on the embedded database.
+///
+/// # Errors
+/// As [`existing_keyring`], except for a missing file.
+pub(super) fn existing_ids(config: &Config) -> Result<Vec<KeyId>, StartError> {
+    match file(config) {
+        Some(file) if !file.exists() => Ok(vec![]),
+        _ => Ok(existing_keyring(config)?.ids()),
+    }
+}
+
+/// Returns where the keys are, as the subject of a sentence.
+pub fn place_of_sealing_keys(config: &Config) -> String {
+    file(config).map_or_else(|| SEALING_KEYS.into(), |file| file.display().to_string())
+}
+
+/// Returns the file of the embedded database's key, unless keys are configured.
+fn file(config: &Config) -> Option<PathBuf> {
+    let is_embedded = config.security.sealing_keys.is_none() && config.embeds_database();
+    is_embedded.then(|| config.data_dir.join("keys/sealing.key"))
+}
+
 /// Parses the keys. `read` reads the file of the embedded database's key.
 fn parse(
     config: &Config,
     read: impl FnOnce(&Path) -> Result<String, StartError>,
 ) -> Result<Keyring, StartError> {
-    let keys = match &config.security.sealing_keys {
-        Some(keys) => keys.expose().to_owned(),
-        None if config.embeds_database() => read(&config.data_dir.join("keys/sealing.key"))?,
-        None => {
+    let keys = match (&config.security.sealing_keys, file(config)) {
+        (Some(keys), _) => keys.expose().to_owned(),
+        (None, Some(file)) => read(&file)?,
+        (None, None) => {
             let problem = "is required with your own database and has no default: set it to the \
                            output of `openssl rand -hex 32`, and back it up with the database";
             return Err(invalid_setting(SEALING_KEYS, problem));
@@ -91,7 +118,7 @@ pub async fn check_sealing_keys(
         })
         .await?;
     if !known {
-        return Err(unknown_keys());
+        return Err(unknown_keys(config));
     }
     warn_of_unreadable_authenticators(database, &ids).await
 }
@@ -107,7 +134,7 @@ pub async fn compare_sealing_keys(config: &Config, database: &Database) -> Resul
         sealing_key::used(&mut connection).await?
     };
     if !is_known(&used, &ids) {
-        return Err(unknown_keys());
+        return Err(unknown_keys(config));
     }
     warn_of_unreadable_authenticators(database, &ids).await
 }
@@ -117,10 +144,19 @@ fn is_known(used: &[Vec<u8>], ids: &[KeyId]) -> bool {
     used.is_empty() || ids.iter().any(|id| used.contains(&id.to_vec()))
 }
 
-fn unknown_keys() -> StartError {
-    let problem = "has none of the keys that secrets in this database are sealed with: set it to \
-                   the former keys, and to change a key put the new one in front of them. If the \
-                   former keys are lost, run `ticketwire accept-sealing-keys`";
+fn unknown_keys(config: &Config) -> StartError {
+    const LOST: &str = "If the former keys are lost, run `ticketwire accept-sealing-keys`";
+    let problem = match file(config) {
+        None => format!(
+            "has none of the keys that secrets in this database are sealed with: set it to the former \
+             keys, and to change a key put the new one in front of them. {LOST}"
+        ),
+        Some(file) => format!(
+            "is not set, and {} is not the key that secrets in this database are sealed with: put the \
+             former key there. {LOST}",
+            file.display()
+        ),
+    };
     invalid_setting(SEALING_KEYS, problem)
 }
 

@@ -4,9 +4,9 @@ use std::{collections::HashSet, path::PathBuf};
 
 use super::{
     backup::archive,
-    database::ServerDatabase,
+    database::{ServerDatabase, is_restoring},
     error::StartError,
-    keys::keyring,
+    keys::existing_ids,
     services::{ambient, erasure_ledger, services},
     storage,
 };
@@ -88,15 +88,19 @@ pub async fn restore(
     let mut manifest = archive.manifest().await.map_err(BackupError::from)?;
     check_version(&manifest)?;
     leave_out_foreign(&mut manifest);
-    let keys = keyring(config, &ambient())?.ids();
+    let keys = existing_ids(config)?;
     let known = |id: &String| keys.iter().any(|key| hex(key) == *id);
     let lacks_keys = !manifest.sealing_keys.is_empty() && !manifest.sealing_keys.iter().any(known);
+    let interrupted = is_restoring(config);
     let server = ServerDatabase::open_for_restore(config).await?;
     let options = Options { lacks_keys, without_ledger };
     let restored = into(config, &server, &archive, manifest, options).await;
     let restored = match restored {
         Ok(restored) => server.adopt(config).await.map(|()| restored),
-        Err(error) => Err(error),
+        Err(error @ StartError::FailedRestore(_)) => Err(error),
+        // Otherwise a server would begin with demo data instead of what was to be restored.
+        Err(refusal) if interrupted => Err(refusal),
+        Err(refusal) => server.discard(config).await.and(Err(refusal)),
     };
     server.close().await;
     restored

@@ -93,9 +93,9 @@ pub(super) async fn restore(config: &Config, source: &str, without_ledger: bool)
     text += &describe(&restored.ledger);
     if restored.lacks_keys {
         text += &format!(
-            "security.sealing_keys has none of the keys of this backup, whose ids are {}. The \
-             server does not start until you set it to those keys. If they are lost, run \
-             `ticketwire accept-sealing-keys`.\n",
+            "{} has none of the keys of this backup, whose ids are {}. The server does not start until \
+             it has. If they are lost, run `ticketwire accept-sealing-keys`.\n",
+            app::place_of_sealing_keys(config),
             restored.manifest.sealing_keys.join(", ")
         );
     }

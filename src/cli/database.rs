@@ -89,16 +89,41 @@ async fn open_epoch(database: &Database) -> Result<(), DbError> {
     database.write_without_events(async |db| app::open_epoch(db, tag, now).await).await
 }
 
-/// Runs `work` with the use cases over a database that is up to date.
+/// Runs `work` with the use cases over the database, which is brought up to date first.
 pub(super) async fn with_services<T>(
     config: &Config,
+    work: impl AsyncFnOnce(&Services) -> CliResult<T>,
+) -> CliResult<T> {
+    let prepare = async |pool: &Database| {
+        app::bring_up_to_date(config, pool).await?;
+        app::check_sealing_keys(config, pool, &app::ambient()).await
+    };
+    with_services_over(config, prepare, work).await
+}
+
+/// Runs `work`, which only reads, with the use cases over the database. Changes nothing: the database
+/// must be up to date.
+pub(super) async fn with_services_to_read<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(&Services) -> CliResult<T>,
+) -> CliResult<T> {
+    let prepare = async |pool: &Database| {
+        app::refuse_unfinished_restore(pool).await?;
+        app::refuse_outdated(pool).await?;
+        app::compare_sealing_keys(config, pool).await
+    };
+    with_services_over(config, prepare, work).await
+}
+
+async fn with_services_over<T>(
+    config: &Config,
+    prepare: impl AsyncFnOnce(&Database) -> Result<(), StartError>,
     work: impl AsyncFnOnce(&Services) -> CliResult<T>,
 ) -> CliResult<T> {
     let database = ServerDatabase::open_for_command(config).await?;
     let done = async {
         let pool = database.connect(config)?;
-        app::bring_up_to_date(config, &pool).await?;
-        app::check_sealing_keys(config, &pool, &app::ambient()).await?;
+        prepare(&pool).await?;
         work(&app::services(config, pool, app::ambient(), PasswordCost::default())?).await
     }
     .await;

@@ -6,7 +6,7 @@ mod machine;
 mod network;
 mod nodes;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use self::check::{LIMIT, Report};
 use super::output::CliResult;
@@ -23,12 +23,18 @@ const DNS: (Duration, &str) = (LIMIT, network::DNS_FIX);
 const BASE_URL: (Duration, &str) =
     (LIMIT, "correct `links.base_url`, or see why the reverse proxy does not answer");
 
-/// Runs every check, even after one has failed. Prints the results, as JSON if `json`.
+/// Runs every check, even after one has failed. Prints the results, as JSON if `json`. `file` is the
+/// configuration's, if it has one.
 ///
 /// # Errors
 /// A check failed.
-pub(super) async fn run(config: &Config, json: bool) -> CliResult {
+pub(super) async fn run(config: &Config, file: Option<&Path>, json: bool) -> CliResult {
     let mut report = Report::new(json);
+    let read = file.map_or_else(
+        || "from the environment and the defaults: there is no configuration file".to_owned(),
+        |file| format!("from {} and the environment", file.display()),
+    );
+    report.add("settings", Ok(read))?;
     let mut live = vec![];
     match ServerDatabase::open_for_command(config).await {
         Err(error) => report.add("database", Err(database::unreachable(config, error)))?,

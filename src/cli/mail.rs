@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     arguments::{MailCommand, MailStateArg},
-    database::with_services,
+    database::{with_services, with_services_to_read},
     output::{CliResult, explain, format_time, print, warn},
 };
 use crate::{
@@ -73,7 +73,7 @@ fn states(flags: &[MailStateArg]) -> Vec<DeliveryState> {
 }
 
 async fn list(config: &Config, states: &[DeliveryState], limit: i64) -> CliResult {
-    let mails = with_services(config, async |services| {
+    let mails = with_services_to_read(config, async |services| {
         delivery::latest(&Actor::System, services, states, limit).await.map_err(explain)
     })
     .await?;

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     arguments::OutboxCommand,
-    database::with_services,
+    database::{with_services, with_services_to_read},
     output::{CliResult, explain, print, warn},
 };
 use crate::{
@@ -24,7 +24,7 @@ pub(super) async fn run(config: &Config, command: OutboxCommand) -> CliResult {
 }
 
 async fn list(config: &Config) -> CliResult {
-    let (events, count) = with_services(config, async |services| {
+    let (events, count) = with_services_to_read(config, async |services| {
         let events = set_aside::list(&Actor::System, services).await.map_err(explain)?;
         let count = set_aside::count(&Actor::System, services).await.map_err(explain)?;
         Ok((events, count))

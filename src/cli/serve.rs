@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     future,
     io::{self, IsTerminal as _},
+    path::Path,
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,11 +17,11 @@ use crate::{
     service::demo,
 };
 
-/// Runs the server until SIGINT or SIGTERM.
+/// Runs the server until SIGINT or SIGTERM. `file` is the configuration's, if it has one.
 ///
 /// # Errors
 /// It could not be started, or its embedded database was lost.
-pub(super) async fn run(config: &Config) -> CliResult {
+pub(super) async fn run(config: &Config, file: Option<&Path>) -> CliResult {
     // Installed before anything else, so that a signal during the start undoes the start.
     let (mut interrupt, mut terminate) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -49,7 +50,7 @@ pub(super) async fn run(config: &Config) -> CliResult {
             app = App::start(config, listeners, pool, app::ambient(), PasswordCost::default()) => app?,
             () = &mut stopped => return Ok(()),
         };
-        print(&welcome(config, &app, &database)?)?;
+        print(&welcome(config, file, &app, &database)?)?;
         let lost = tokio::select! {
             () = stopped => None,
             error = database.supervise() => Some(error),
@@ -77,9 +78,14 @@ async fn reload_certificate(app: &App, hangup: &mut Option<Signal>) -> Infallibl
     future::pending().await
 }
 
-/// Returns the text that greets the operator: the addresses, and the demo accounts if there are
-/// any.
-fn welcome(config: &Config, app: &App, database: &ServerDatabase) -> CliResult<String> {
+/// Returns the text that greets the operator: the addresses, the configuration file, and the demo accounts
+/// if there are any.
+fn welcome(
+    config: &Config,
+    file: Option<&Path>,
+    app: &App,
+    database: &ServerDatabase,
+) -> CliResult<String> {
     let address = app.address();
     let (http, websocket) = if config.speaks_tls() { ("https", "wss") } else { ("http", "ws") };
     let mut text = String::from("Ticketwire is ready.\n\n");
@@ -99,6 +105,9 @@ fn welcome(config: &Config, app: &App, database: &ServerDatabase) -> CliResult<S
     }
     if app.has_mailbox() {
         text += &format!("  Mailbox      {http}://{address}/mailbox (mails are not sent)\n");
+    }
+    if let Some(file) = file {
+        text += &format!("  Settings     {}\n", file.display());
     }
     if database.is_demo() {
         text += &format!("\n  Demo accounts, all with the password {}\n", demo::PASSWORD);

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     arguments::{ScopeArg, ServiceTokenCommand},
-    database::with_services,
+    database::{with_services, with_services_to_read},
     output::{CliResult, explain, format_time, print, print_whole, warn},
 };
 use crate::{
@@ -58,7 +58,7 @@ async fn create(config: &Config, new: NewServiceToken) -> CliResult {
 }
 
 async fn list(config: &Config) -> CliResult {
-    let tokens = with_services(config, async |services| {
+    let tokens = with_services_to_read(config, async |services| {
         service_token::all(&Actor::System, services).await.map_err(explain)
     })
     .await?;

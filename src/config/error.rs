@@ -1,5 +1,7 @@
 //! Why a configuration is refused.
 
+use std::path::PathBuf;
+
 /// An error in the configuration. Its text names the key or the file at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -10,6 +12,19 @@ pub enum ConfigError {
         path: String,
         /// The reason.
         cause: String,
+    },
+    /// The configuration file in the working directory belongs to another user.
+    #[error(
+        "the configuration file {path} in the working directory belongs to another user, with the id \
+         {owner}, and is not used. If you trust it, pass `--config ticketwire.toml`. If not, run the \
+         command in another folder",
+        path = .path.display()
+    )]
+    FileOfAnother {
+        /// The file's path.
+        path: PathBuf,
+        /// The id of its owner.
+        owner: u32,
     },
     /// The file of a secret cannot be read: maybe not yet.
     #[error("cannot read the file `{path}` of a secret, which `{variable}` names: {cause}")]

@@ -3,7 +3,8 @@
 use std::{
     env,
     ffi::OsString,
-    fs,
+    fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -21,17 +22,17 @@ use super::{
 const FILE_VARIABLE: &str = "TICKETWIRE_CONFIG";
 /// The start of the variables that set `database.url`.
 const DATABASE_URL: &str = "DATABASE_URL";
-const DEFAULT_FILES: [&str; 2] = ["ticketwire.toml", "/etc/ticketwire/ticketwire.toml"];
+// The default files.
+const FILE_OF_FOLDER: &str = "ticketwire.toml";
+const FILE_OF_MACHINE: &str = "/etc/ticketwire/ticketwire.toml";
 
 /// The data folder of a server that runs as root: Postgres refuses to run as root, and the user
 /// that it runs as instead cannot enter root's home.
 const ROOT_DATA_DIR: &str = "/var/lib/ticketwire";
 
 impl Config {
-    /// Loads the configuration. Each source overrides the ones before: the defaults; the file,
-    /// which is `file`, or the one that `TICKETWIRE_CONFIG` names, or the first of `ticketwire.toml`
-    /// and `/etc/ticketwire/ticketwire.toml` that exists; the environment; `flags`, as pairs of key
-    /// and value.
+    /// Loads the configuration. Each source overrides the ones before: the defaults; the file, see
+    /// [`find_file`]; the environment; `flags`, as pairs of key and value.
     ///
     /// # Errors
     /// A file that cannot be read, an unknown key, a value that its key does not accept, or a variable
@@ -52,8 +53,8 @@ impl Config {
         if rustix::process::geteuid().is_root() {
             sources = sources.set_default("data_dir", ROOT_DATA_DIR).map_err(type_error)?;
         }
-        if let Some(path) = find_file(file, environment) {
-            sources = sources.add_source(File::from_str(&read_file(&path)?, FileFormat::Toml));
+        if let Some(path) = file {
+            sources = sources.add_source(File::from_str(&read_file(path)?, FileFormat::Toml));
         }
         let of_flags = flags.iter().map(|(key, value)| (*key, value.clone()));
         for (name, value) in read_environment(environment)?.into_iter().chain(of_flags) {
@@ -90,14 +91,46 @@ pub(super) fn texts(
     Ok(texts)
 }
 
-/// Returns the path of the configuration file, or `None` if none is named and none of the default
-/// ones exists.
-fn find_file(flag: Option<&Path>, environment: &[(String, String)]) -> Option<PathBuf> {
-    let variable = || environment.iter().find(|(name, _)| name == FILE_VARIABLE);
-    let default = || DEFAULT_FILES.map(PathBuf::from).into_iter().find(|path| path.exists());
-    flag.map(Path::to_path_buf)
-        .or_else(|| variable().map(|(_, path)| PathBuf::from(path)))
-        .or_else(default)
+/// Returns the path of the configuration file: `flag`, or the one that `TICKETWIRE_CONFIG` names, or the
+/// first of `ticketwire.toml` in the working directory and `/etc/ticketwire/ticketwire.toml` that
+/// exists. Returns `None` if there is none.
+///
+/// # Errors
+/// The file in the working directory belongs to neither root nor the user of this process. Who may
+/// write into a folder would choose the database and the programs of those who run a command there.
+pub fn find_file(flag: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
+    let named = flag.map(Path::to_path_buf).or_else(|| env::var_os(FILE_VARIABLE).map(Into::into));
+    if named.is_some() {
+        return Ok(named);
+    }
+    let own = env::current_dir().unwrap_or_default().join(FILE_OF_FOLDER);
+    if is_trusted(&own)? {
+        return Ok(Some(own));
+    }
+    let of_machine = PathBuf::from(FILE_OF_MACHINE);
+    Ok(of_machine.exists().then_some(of_machine))
+}
+
+/// Returns whether a file exists.
+///
+/// # Errors
+/// The file, or the link to it, belongs to another user than root and that of this process.
+fn is_trusted(path: &Path) -> Result<bool, ConfigError> {
+    let (link, file) = match (fs::symlink_metadata(path), fs::metadata(path)) {
+        (Ok(link), Ok(file)) => (link, file),
+        (Err(error), _) | (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(false);
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            let path = path.display().to_string();
+            return Err(ConfigError::File { path, cause: error.to_string() });
+        }
+    };
+    let trusted = [0, rustix::process::geteuid().as_raw()];
+    match [link.uid(), file.uid()].into_iter().find(|owner| !trusted.contains(owner)) {
+        Some(owner) => Err(ConfigError::FileOfAnother { path: path.into(), owner }),
+        None => Ok(true),
+    }
 }
 
 /// Returns the text of the configuration file, once all its keys are known to exist.

@@ -26,7 +26,7 @@ use crate::{
         Client, TestServer,
         client::Ticket,
         mail::{self, MailFixture},
-        postgres::TestDatabase,
+        postgres::{DataFolder, TestDatabase},
         process::{self, Output, Process},
     },
 };
@@ -237,6 +237,58 @@ async fn a_restore_without_the_ledger_of_the_backup_needs_a_flag() {
     let restored = run(&["restore", &backup], &database.url, &files, &ledger(&url)).await;
     succeeded(&restored);
     assert!(restored.stdout.contains(" had 1 entries"), "{}", restored.stdout);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_restore_leaves_nothing_in_a_new_data_folder() {
+    let (server, place) = (TestServer::start().await, Place::new());
+    server.customer("Eve").await;
+    server.quiet().await;
+    let (url, backup) = (server.database.url.clone(), place.path("backup"));
+    let erase = ["user", "erase", "eve@example.com", "--conversations", "redact"];
+    succeeded(&run(&erase, &url, &attachments(), &ledger(&url)).await);
+    succeeded(&back_up(&url, &backup).await);
+    let folder = DataFolder::new("refused-restore");
+    let none = place.path("mistyped");
+    let variables = [
+        ("TICKETWIRE_DATA_DIR", folder.path()),
+        ("TICKETWIRE_STORAGE_FOLDER", &place.path("files")),
+        ("TICKETWIRE_STORAGE_ERASURE_LEDGER", &none),
+    ];
+    let restore = async |more: &[&str]| {
+        let mut command = process::command(&variables);
+        command.env_remove("TICKETWIRE_SECURITY_SEALING_KEYS");
+        let output = command.args(["restore", &backup]).args(more).output().await.unwrap();
+        let [out, err] = [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it));
+        (output.status.success(), format!("{out}{err}"))
+    };
+    let (done, text) = restore(&[]).await;
+    assert!(!done && text.contains("--without-ledger"), "{text}");
+    let left = |name: &str| folder.0.join(name).exists();
+    assert!(!left("restore.unfinished") && !left("keys/sealing.key"));
+    // One that was interrupted before stays so.
+    let mark = folder.0.join("restore.unfinished");
+    fs::write(&mark, "").unwrap();
+    assert!(!restore(&[]).await.0 && mark.exists());
+    fs::remove_file(&mark).unwrap();
+
+    let (done, text) = restore(&["--without-ledger"]).await;
+    assert!(done && !mark.exists(), "{text}");
+    let key = folder.0.join("keys/sealing.key");
+    let expected = format!("{} has none of the keys of this backup", key.display());
+    assert!(text.contains(&expected), "{text}");
+    let doctor = process::command(&variables)
+        .env_remove("TICKETWIRE_SECURITY_SEALING_KEYS")
+        .arg("doctor")
+        .output();
+    let text = String::from_utf8(doctor.await.unwrap().stdout).unwrap();
+    let expected = format!(
+        "`security.sealing_keys` is not set, and {} is not the key that secrets in this database are \
+         sealed with: put the former key there",
+        key.display()
+    );
+    assert!(text.contains(&expected), "{text}");
     server.stop().await;
 }
 

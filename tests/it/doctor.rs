@@ -93,6 +93,7 @@ async fn doctor_finds_nothing_wrong_with_a_healthy_installation() {
     assert_eq!(
         names,
         [
+            "settings",
             "database",
             "postgres",
             "extensions",

@@ -135,6 +135,10 @@ async fn a_server_that_must_not_migrate_starts_only_if_nothing_is_pending() {
         (&["serve", "--no-migrate"][..], &url[..]),
         (&["serve"], &off),
         (&["service-token", "list"], &off),
+        // They only read.
+        (&["service-token", "list"], &url),
+        (&["mail", "list"], &url),
+        (&["outbox", "list"], &url),
     ] {
         let refused = process::run(arguments, variables, "").await;
         assert!(!refused.success, "{arguments:?}");

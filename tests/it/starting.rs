@@ -1,6 +1,10 @@
 //! A server that cannot start says what to do, and has changed nothing.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::{chown, lchown, symlink},
+    time::Duration,
+};
 
 use tokio::time;
 
@@ -131,6 +135,51 @@ async fn a_data_folder_that_cannot_be_created_is_reported_before_the_database_is
     );
     assert!(output.stderr.contains(&expected), "{}", output.stderr);
     assert_eq!(tables(&database).await, 0, "nothing half-done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_file_of_another_user_is_used_only_if_it_is_named() {
+    if !rustix::process::geteuid().is_root() {
+        // Only root can give a file away.
+        return;
+    }
+    let other = Some(12345);
+    let database = TestDatabase::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().canonicalize().unwrap().join("ticketwire.toml");
+    let doctor = async |arguments: &[&str]| {
+        let mut command = process::command(&[("DATABASE_URL", database.url.as_str())]);
+        let command = command.current_dir(folder.path()).arg("doctor").args(arguments);
+        let ended = time::timeout(Duration::from_mins(1), command.output());
+        let output = ended.await.expect("an end in time").unwrap();
+        let [out, err] = [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it));
+        (output.status.code(), format!("{out}{err}"))
+    };
+    let read = format!("ok      settings: from {} and the environment\n", file.display());
+    fs::write(&file, "[log]\nformat = \"json\"\n").unwrap();
+    assert!(doctor(&[]).await.1.contains(&read));
+
+    chown(&file, other, None).unwrap();
+    let (code, text) = doctor(&[]).await;
+    assert_eq!(code, Some(2), "{text}");
+    for words in ["another user, with the id 12345", "`--config ticketwire.toml`"] {
+        assert!(text.contains(words), "no `{words}`: {text}");
+    }
+    let named = doctor(&["--config", "ticketwire.toml"]).await.1;
+    assert!(named.contains("settings: from ticketwire.toml and the environment"), "{named}");
+
+    // A link of another user to a file of root's.
+    let elsewhere = folder.path().join("elsewhere.toml");
+    fs::rename(&file, &elsewhere).unwrap();
+    chown(&elsewhere, Some(0), None).unwrap();
+    symlink(&elsewhere, &file).unwrap();
+    assert!(doctor(&[]).await.1.contains(&read));
+    lchown(&file, other, None).unwrap();
+    assert_eq!(doctor(&[]).await.0, Some(2));
+
+    fs::remove_file(&file).unwrap();
+    let text = doctor(&[]).await.1;
+    assert!(text.contains("ok      settings: from the environment and the defaults"), "{text}");
 }
 
 /// Returns the number of tables and their indexes.
