@@ -1,4 +1,4 @@
-//! Request bodies, read within bounds. Files of multipart requests are bounded in `upload.rs` and
+//! Request bodies, read within bounds. Multipart requests are bounded in `parts.rs`, `upload.rs` and
 //! `service/upload.rs`.
 
 use std::{error::Error, time::Duration};
@@ -50,18 +50,16 @@ pub enum TooSlow {
     Time(u64),
 }
 
-impl TooSlow {
-    /// Returns the slowness that has caused an error, if it has.
-    pub fn find<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Self> {
-        let mut cause = Some(error);
-        while let Some(error) = cause {
-            if let Some(slow) = error.downcast_ref::<Self>() {
-                return Some(slow);
-            }
-            cause = error.source();
+/// Returns the cause of this type that an error has, if any.
+pub fn cause<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
-        None
+        cause = error.source();
     }
+    None
 }
 
 impl From<&TooSlow> for Refusal {
@@ -135,7 +133,7 @@ pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     let mut chunks = body.into_data_stream();
     let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(MAX_BODY));
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| match TooSlow::find(&error) {
+        let chunk = chunk.map_err(|error| match cause::<TooSlow>(&error) {
             Some(slow) => slow.into(),
             None => Refusal::bad_request("The body is incomplete."),
         })?;

@@ -1,7 +1,7 @@
 //! The name of a file in a part of a multipart body, as browsers, libraries and mail programs write
 //! it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use base64::{
     Engine as _, alphabet,
@@ -98,16 +98,17 @@ fn decode_extended(value: &[u8]) -> Option<String> {
 /// the first of them begins with the charset.
 fn decode_pieces(parameters: &[(String, Vec<u8>)]) -> Option<String> {
     let (mut joined, mut charset) = (Vec::new(), None);
+    // The first of several with one name counts.
+    let pieces = parameters.iter().rev().map(|(name, value)| (name.as_str(), value.as_slice()));
+    let pieces = pieces.collect::<HashMap<_, _>>();
     for index in 0.. {
         let plain = format!("filename*{index}");
-        let encoded = format!("{plain}*");
-        let piece = parameters.iter().find(|(name, _)| *name == plain || *name == encoded);
-        let Some((name, value)) = piece else { break };
-        if *name == plain {
-            joined.extend(value);
+        if let Some(text) = pieces.get(plain.as_str()) {
+            joined.extend(*text);
             continue;
         }
-        let mut text = value.as_slice();
+        let Some(value) = pieces.get((plain + "*").as_str()) else { break };
+        let mut text = *value;
         if index == 0 {
             let mut parts = value.splitn(3, |&byte| byte == b'\'');
             charset = Encoding::for_label(parts.next()?);

@@ -28,6 +28,7 @@ mod observe;
 mod origins;
 mod page;
 mod parser;
+mod parts;
 mod playground;
 mod process;
 mod readiness;

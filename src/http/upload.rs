@@ -13,15 +13,16 @@ use std::{collections::HashMap, sync::Arc};
 use async_graphql::{Request, Value, Variables, parser::types::OperationType};
 use axum::{
     body::BodyDataStream,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
 };
-use multer::{Field, Multipart};
+use multer::Field;
 
 use super::{
     api::Api,
     authentication::Credentials,
-    body::{self, MAX_BODY, TooSlow},
+    body::{self, MAX_BODY, TooSlow, cause},
     file_name, guard,
+    parts::{MAX_BEFORE_CONTENT, NoContent, Parts},
     refusal::Refusal,
 };
 use crate::{
@@ -37,6 +38,8 @@ use crate::{
 const MAX_MAP: usize = 64 * 1024;
 /// The longest file name that is accepted, in bytes. Names are shortened when they are stored.
 const MAX_NAME: usize = 16 * 1024;
+/// The longest `Content-Disposition`, in bytes: such a name with every byte encoded.
+const MAX_DISPOSITION: usize = 3 * MAX_NAME + 1024;
 /// Headers that a page of another origin cannot set unless CORS allows it. Without one of
 /// them, such a page could send a multipart body without permission.
 const PREFLIGHT_HEADERS: [&str; 5] = [
@@ -89,7 +92,7 @@ pub async fn read(
     (credentials, origin): (&Credentials, &ClientOrigin),
     chunks: &mut BodyDataStream,
 ) -> Result<MultipartRequest, Refusal> {
-    let mut parts = Multipart::new(chunks, boundary(headers)?);
+    let mut parts = Parts::new(chunks, boundary(headers)?);
     let mut request = parse_operations(&text(&mut parts, "operations", MAX_BODY).await?)?;
     let map = parse_map(&text(&mut parts, "map", MAX_MAP).await?)?;
     let expected = place_ids(api, &mut request.variables, &map)?;
@@ -113,7 +116,7 @@ pub async fn read(
 /// Counts the files towards the account's limit before any of them is read, then receives them.
 async fn reserve_and_receive(
     reception: &mut UploadReceiver,
-    parts: &mut Multipart<'_>,
+    parts: &mut Parts<'_>,
     expected: ExpectedFiles,
 ) -> Result<ReceivedFiles, Refusal> {
     let ids = expected.values().copied().collect::<Vec<_>>();
@@ -176,17 +179,13 @@ fn require_mutation(api: &Api, request: &mut Request) -> Result<(), Refusal> {
 }
 
 /// Reads the text of the next part, which must have this name.
-async fn text(
-    parts: &mut Multipart<'_>,
-    name: &'static str,
-    max: usize,
-) -> Result<String, Refusal> {
+async fn text(parts: &mut Parts<'_>, name: &'static str, max: usize) -> Result<String, Refusal> {
     let missing = || {
         Refusal::bad_request(format!(
             "The part `{name}` is missing: send `operations`, then `map`, then the files."
         ))
     };
-    let mut field: Field<'_> = parts.next_field().await.map_err(broken)?.ok_or_else(missing)?;
+    let mut field: Field<'_> = parts.next().await.map_err(broken)?.ok_or_else(missing)?;
     if field.name() != Some(name) {
         return Err(missing());
     }
@@ -280,11 +279,11 @@ fn find<'v>(variables: &'v mut Variables, path: &str) -> Option<&'v mut Value> {
 /// to its end.
 async fn receive_files(
     reception: &mut UploadReceiver,
-    parts: &mut Multipart<'_>,
+    parts: &mut Parts<'_>,
     mut expected: ExpectedFiles,
 ) -> Result<(Vec<Upload>, bool), Refusal> {
     let mut uploads = Vec::new();
-    while let Some(field) = parts.next_field().await.map_err(broken)? {
+    while let Some(field) = parts.next().await.map_err(broken)? {
         let upload = receive_file(reception, field, &mut expected).await?;
         let rejected = upload.outcome.as_ref().err().cloned();
         uploads.push(upload);
@@ -309,8 +308,13 @@ async fn receive_file(
         Refusal::bad_request("A part is not named in `map` or is sent twice: send each file once.")
     })?;
     let disposition = field.headers().get(header::CONTENT_DISPOSITION);
-    let file_name = disposition.map(|value| file_name::from_disposition(value.as_bytes()));
-    let file_name = file_name.unwrap_or_default();
+    let disposition = disposition.map(HeaderValue::as_bytes).unwrap_or_default();
+    if disposition.len() > MAX_DISPOSITION {
+        return Err(Refusal::bad_request(format!(
+            "The Content-Disposition of a file is longer than {MAX_DISPOSITION} bytes."
+        )));
+    }
+    let file_name = file_name::from_disposition(disposition);
     if file_name.len() > MAX_NAME {
         return Err(Refusal::bad_request(format!("A file name is longer than {MAX_NAME} bytes.")));
     }
@@ -326,10 +330,16 @@ fn reject(files: ExpectedFiles, error: &UserError) -> Vec<Upload> {
 }
 
 fn broken(error: multer::Error) -> Refusal {
-    match TooSlow::find(&error) {
-        Some(slow) => slow.into(),
-        None => Refusal::bad_request("The body is malformed or incomplete."),
+    if let Some(slow) = cause::<TooSlow>(&error) {
+        return slow.into();
     }
+    if cause::<NoContent>(&error).is_some() {
+        return Refusal::bad_request(format!(
+            "The body has more than {MAX_BEFORE_CONTENT} bytes before the content of a part: leave out \
+             headers that are not needed, and what precedes the first part."
+        ));
+    }
+    Refusal::bad_request("The body is malformed or incomplete.")
 }
 
 /// Refuses a request whose sender may not upload, or whose files the server failed to store.

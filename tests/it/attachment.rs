@@ -28,14 +28,14 @@ pub const CREATE: &str = "mutation($input: CreateTicketInput!) { createTicket(in
 /// Adds a comment with an input.
 pub const COMMENT: &str = "mutation($input: AddCommentInput!) { addComment(input: $input) {
     comment { id attachments { id name size contentType url } } userErrors { code } } }";
-const BOUNDARY: &str = "a-boundary-of-the-tests";
+pub const BOUNDARY: &str = "a-boundary-of-the-tests";
 
 /// The names and the bytes of files.
 type Files<'f> = &'f [(&'f str, &'f [u8])];
 /// A part: its name, its file's name and its bytes.
 pub type Part<'p> = (&'p str, Option<&'p str>, &'p [u8]);
 
-fn body(parts: &[Part<'_>]) -> Vec<u8> {
+pub fn body(parts: &[Part<'_>]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, file, bytes) in parts {
         let file = file.map(|file| format!("; filename=\"{file}\"")).unwrap_or_default();

@@ -1,10 +1,17 @@
-//! Where a multipart request may put its files.
+//! Where a multipart request may put its files, and what of it is bounded.
+
+use std::{future, time::Duration};
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time,
+};
 
 use crate::{
-    attachment::{CREATE, Part, count, send, ticket},
+    attachment::{BOUNDARY, CREATE, Part, body, count, send, ticket, upload},
     harness::{
         Client, TestServer,
         client::{Reply, TECHNICAL_SUPPORT},
@@ -96,6 +103,85 @@ async fn a_file_in_a_place_of_another_type_is_refused_before_it_is_stored() {
     }
     assert_eq!(count(&server, "ticket_id IS NOT NULL").await, 5);
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_precedes_the_content_of_a_part_is_bounded() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let operations = json!({ "query": CREATE, "variables": { "input": with_file() } }).to_string();
+    let map = json!({ "0": ["variables.input.attachments.0"] }).to_string();
+    let before =
+        body(&[("operations", None, operations.as_bytes()), ("map", None, map.as_bytes())]);
+    // Without the end of the last part.
+    let before = before[..before.len() - 4].to_vec();
+    let with = |end: &[u8]| [&before, end].concat();
+    let header = format!("--{BOUNDARY}\r\nX-Endless: ").into_bytes();
+    for (name, begin) in [
+        ("preamble", vec![]),
+        ("padding", format!("--{BOUNDARY}").into_bytes()),
+        ("header of the first part", header),
+        ("header of a file", with(b"\r\nX-Endless: ")),
+    ] {
+        let (status, answer) = send_endlessly(&server.address(), &anna, &begin).await;
+        assert_eq!(status, 400, "{name}: {answer}");
+        assert!(answer.contains("more than 65536 bytes before the content"), "{name}: {answer}");
+    }
+    // In many pieces, which are not joined.
+    let pieces = (0..6_000).fold(String::new(), |pieces, n| pieces + &format!("; filename*{n}=a"));
+    let file = format!(
+        "\r\nContent-Disposition: form-data; name=\"0\"{pieces}\r\n\r\nx\r\n--{BOUNDARY}--\r\n"
+    );
+    let media = format!("multipart/form-data; boundary={BOUNDARY}");
+    let reply = anna.post(&media, with(file.as_bytes())).await;
+    let message = reply.at("/errors/0/message").as_str().unwrap();
+    assert!(message.contains("Content-Disposition of a file is longer than"), "{message}");
+    assert_eq!(count(&server, "true").await, 0);
+    // Large files come in chunks that contain the header of the next part.
+    let file = vec![b'x'; 3_000_000];
+    let reply = upload(&anna, CREATE, ticket(), &[("a", &file), ("b", &file), ("c", &file)]).await;
+    assert!(reply.at("/data/createTicket/ticket/id").is_string(), "{}", reply.body);
+    server.stop().await;
+}
+
+/// The input of a ticket with the place of a file.
+fn with_file() -> Value {
+    let mut input = ticket();
+    input["attachments"] = json!([null]);
+    input
+}
+
+/// Sends a multipart body that begins with these bytes and does not end. Returns the status and the text
+/// of the response.
+async fn send_endlessly(address: &str, client: &Client, begin: &[u8]) -> (u16, String) {
+    let head = format!(
+        "POST /graphql HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: 10000000000\r\n\r\n",
+        client.token.as_deref().unwrap()
+    );
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(begin).await.unwrap();
+    let (mut reading, mut writing) = stream.split();
+    let mut answer = Vec::new();
+    let send = async {
+        while writing.write_all(&[b' '; 1_000]).await.is_ok() {}
+        future::pending::<()>().await;
+    };
+    // The server closes the connection.
+    let receive = async {
+        let mut buffer = [0; 1_000];
+        while let Ok(length @ 1..) = reading.read(&mut buffer).await {
+            answer.extend_from_slice(&buffer[..length]);
+        }
+    };
+    let answered = async {
+        tokio::select! { () = receive => {} () = send => {} }
+    };
+    time::timeout(Duration::from_secs(20), answered).await.expect("an answer in time");
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.unwrap_or_default(), answer)
 }
 
 /// Sends a mutation with one file for each path in the variables.
