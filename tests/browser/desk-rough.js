@@ -69,6 +69,27 @@ async function takesTheTextAlongAfterAMerge(browser, { anna, ilya }) {
   await page.context().close();
 }
 
+async function showsATicketOnceThatIsFoundAgain(browser) {
+  const page = await work(browser, AGENT, "/search");
+  let first = null;
+  await page.route("**/graphql", async (route) => {
+    if (!mentions(route.request(), "query Search(")) return route.fallback();
+    first ??= await (await route.fetch()).json();
+    first.data.search.pageInfo.hasNextPage = true;
+    return route.fulfill({ json: first });
+  });
+  await page.keyboard.type("invoice");
+  const more = page.getByRole("button", { name: "Show more" });
+  await more.waitFor();
+  const count = await page.locator("ol li").count();
+  const answered = page.waitForResponse((response) => mentions(response.request(), "query Search("));
+  await more.click();
+  await answered;
+  await more.waitFor();
+  assert.equal(await page.locator("ol li").count(), count);
+  await page.context().close();
+}
+
 async function saysWhereAMergedTicketContinues(browser, { anna, ilya }) {
   const [first, second] = [await anna.openTicket("In a circle one"), await anna.openTicket("In a circle two")];
   const page = await openTicket(browser, AGENT, second);
@@ -1049,7 +1070,7 @@ async function keepsTheFocusWhileAnAccountIsChanged(browser, { ilya }) {
 main("desk-rough", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
-  const checks = [keepsAPasteThatIsTooLong, showsWhatWasRedacted, takesTheTextAlongAfterAMerge, saysWhereAMergedTicketContinues,
+  const checks = [keepsAPasteThatIsTooLong, showsWhatWasRedacted, takesTheTextAlongAfterAMerge, saysWhereAMergedTicketContinues, showsATicketOnceThatIsFoundAgain,
     showsAViewOfARetiredCategory, showsNoFiguresOfAnotherPeriod, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,

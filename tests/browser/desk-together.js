@@ -69,7 +69,8 @@ async function pressTogether({ anna, pages, ticket }, time) {
 }
 
 /** Sends an answer whose author has read, in the dialog, what the page itself has not received yet. */
-async function sendsBeforeThePageHasReceived(browser, { anna, ticket }) {
+/** Opens a ticket in a page that receives nothing more once `silence` is called. */
+async function openUntilSilenced(browser, ticket) {
   const page = await work(browser, AGENT);
   let isSilent = false;
   await page.context().routeWebSocket(/\/graphql$/, (socket) => {
@@ -78,7 +79,12 @@ async function sendsBeforeThePageHasReceived(browser, { anna, ticket }) {
   });
   await page.goto(`${origin}desk/tickets/${ticket.number}`);
   await field(page).waitFor();
-  isSilent = true;
+  return { page, silence: () => (isSilent = true) };
+}
+
+async function sendsBeforeThePageHasReceived(browser, { anna, ticket }) {
+  const { page, silence } = await openUntilSilenced(browser, ticket);
+  silence();
   await anna.comment(ticket, "Is anybody there?");
   await write(page, "I am");
   await send(page);
@@ -87,6 +93,26 @@ async function sendsBeforeThePageHasReceived(browser, { anna, ticket }) {
   await until(async () => (await anna.bodies(ticket)).includes("I am"));
   await heldBack(page).waitFor({ state: "detached" });
   assert.equal(await page.locator("article:not(.letter) .body", { hasText: "Is anybody there?" }).count(), 0);
+  await page.close();
+}
+
+async function mergesBeforeThePageHasReceived(browser, { anna, marta }) {
+  const [twin, into] = [await anna.openTicket("Asked by mail"), await anna.openTicket("Asked by phone")];
+  const { page, silence } = await openUntilSilenced(browser, twin);
+  silence();
+  await anna.comment(twin, "Close neither of them!");
+  await page.keyboard.press("m");
+  await page.getByRole("dialog").getByRole("option", { name: into.number }).click();
+  await page.getByRole("button", { name: "Merge", exact: true }).click();
+  await heldBack(page).getByText("Close neither of them!").waitFor();
+  await heldBack(page).getByRole("button", { name: "Back" }).click();
+  await page.getByRole("dialog", { name: "Merge the tickets" }).waitFor();
+  const query = "query($n: String!) { ticket(number: $n) { mergedInto { number } } }";
+  const mergedInto = async () => (await marta.call(query, { n: twin.number })).ticket.mergedInto?.number;
+  assert.equal(await mergedInto(), undefined);
+  await page.getByRole("button", { name: "Merge", exact: true }).click();
+  await heldBack(page).getByRole("button", { name: "Merge all the same" }).click();
+  await until(async () => (await mergedInto()) === into.number);
   await page.close();
 }
 
@@ -101,5 +127,6 @@ main("desk-together", async (browser) => {
   await holdsTheSecondAnswerBack(scene);
   for (let time = 0; time < TIMES; time += 1) await pressTogether(scene, time);
   await sendsBeforeThePageHasReceived(browser, scene);
+  await mergesBeforeThePageHasReceived(browser, scene);
   assert.equal((await anna.bodies(ticket)).length, 5 + 2 * TIMES);
 });

@@ -637,9 +637,55 @@ async function takesTheTextAlongFromAClosedTicket(browser, { anna, marta, ilya }
   await field(page).fill("Begun there");
   await ilya.mutate("mergeTicket", { ticketId: merged.id, intoId: into.id });
   await page.getByRole("link", { name: `Take my text along to ${into.number}` }).waitFor();
+  assert.equal(await page.getByRole("link", { name: "Open a follow-up" }).count(), 0);
   await page.getByRole("link", { name: "Go there" }).click();
   await page.getByRole("heading", { name: "Goes on here" }).waitFor();
   assert.equal(await field(page).inputValue(), "Begun here\n\nBegun there");
+  await page.context().close();
+}
+
+async function sendsOthersWhileTheServerFailsAtOne(browser, { anna }) {
+  const { ticket, page } = await openTicket(browser, anna, "The server fails here");
+  const other = await anna.openTicket("And not here");
+  const failed = { data: null, errors: [{ message: "failed", extensions: { code: "INTERNAL" } }] };
+  await page.route("**/graphql", (route) => (mentions(route.request(), "It fails at this") ? route.fulfill({ json: failed }) : route.fallback()));
+  await write(page, "It fails at this");
+  await letter(page, "It fails at this").getByText("Something failed on our side.").waitFor();
+  await write(page, "After it");
+  await page.goto(`${origin}tickets/${other.number}`);
+  await write(page, "It goes through");
+  await until(async () => (await anna.bodies(other)).includes("It goes through"));
+  assert.deepEqual(await anna.bodies(ticket), []);
+  await page.unroute("**/graphql");
+  await until(async () => (await anna.bodies(ticket)).length === 2);
+  assert.deepEqual(await anna.bodies(ticket), ["It fails at this", "After it"]);
+  await page.context().close();
+}
+
+async function signsInWhenNothingMoreCanBeStored(browser, { anna }) {
+  const { page } = await openTicket(browser, anna, "No room at all");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.locator("input[type=password]").waitFor();
+  await page.evaluate(() => {
+    Storage.prototype.setItem = () => {
+      throw new DOMException("full", "QuotaExceededError");
+    };
+  });
+  await signIn(page, CUSTOMER);
+  await page.getByRole("link", { name: "My tickets" }).first().click();
+  await page.getByText("No room at all").waitFor();
+  await page.context().close();
+}
+
+async function saysWhyATicketIsNotShown(browser, { anna }) {
+  const ticket = await anna.openTicket("Shown later");
+  const page = await visit(browser);
+  const failed = { data: null, errors: [{ message: "busy", extensions: { code: "UNAVAILABLE" } }] };
+  await page.route("**/graphql", (route) => (mentions(route.request(), "query Ticket(") ? route.fulfill({ json: failed }) : route.fallback()));
+  await page.goto(`${origin}tickets/${ticket.number}`);
+  await page.getByRole("alert").getByText("The service is overloaded.").waitFor();
+  await page.unroute("**/graphql");
+  await page.getByRole("heading", { name: "Shown later" }).waitFor();
   await page.context().close();
 }
 
@@ -718,6 +764,7 @@ main("portal-drafts", async (browser) => {
     sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, keepsTheFocusAtWhatIsChanged, keepsTheFocusWhereSomethingEnds, actsOnceOnADoubleClick,
     leavesATextToTheField, sendsNoFileThatIsTooLarge,
     showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, takesTheTextAlongFromAClosedTicket, offersASecondFactorToEachPerson,
+    sendsOthersWhileTheServerFailsAtOne, signsInWhenNothingMoreCanBeStored, saysWhyATicketIsNotShown,
     cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {
     if (only && check.name !== only) continue;
     console.log(check.name);

@@ -73,6 +73,15 @@ export function saveItem(name: string, item: object | null): boolean {
   }
 }
 
+/** Stores a text. Removes the one before if there is no room: without any, the page goes on as if it were new. */
+export function saveText(name: string, text: string): void {
+  try {
+    localStorage.setItem(name, text);
+  } catch {
+    localStorage.removeItem(name);
+  }
+}
+
 /** Returns whether something to send was written below a name: a status alone is nothing to send. */
 export function isBegun(name: string): boolean {
   const draft = loadDraft(name);

@@ -1,3 +1,4 @@
+import { saveText } from "./drafts";
 import { session } from "./session.svelte";
 
 /** Where this browser notes that an account has answered the offer of a second factor. */
@@ -11,5 +12,5 @@ export function isOffered(): boolean {
 
 /** Doesn't show the offer to the account again in this browser. */
 export function answerOffer(): void {
-  if (session.viewer) localStorage.setItem(nameOf(session.viewer.id), "answered");
+  if (session.viewer) saveText(nameOf(session.viewer.id), "answered");
 }

@@ -44,8 +44,8 @@ interface NewComment {
 }
 
 type Meanwhile = ResultOf<typeof ADD_COMMENT>["addComment"]["answeredMeanwhile"][number];
-/** What a letter has become: the id of a comment, or the number of a ticket. */
-type Posted = { letter: Letter; id: string };
+/** What a letter has become: the id of a comment, or the number of a ticket. `wasShown` tells that a page has shown that. */
+type Posted = { letter: Letter; id: string; wasShown: boolean };
 /** A request that has become a ticket. `key` is that of the draft that it was. */
 type Opened = { key: string; place: string; summary: string; number: string };
 
@@ -141,6 +141,12 @@ export function takeBack(letter: Letter): void {
   refresh();
 }
 
+/** Notes that a page shows what a letter has become. Its text is no longer needed, and may be erased there. */
+export function noteShown(posted: Posted): void {
+  posted.letter = { ...posted.letter, body: "", summary: "", files: [] };
+  posted.wasShown = true;
+}
+
 /** Forgets a request that was opened: its author has been told. */
 export function acknowledge(opened: Opened): void {
   outbox.opened = outbox.opened.filter(({ key }) => key !== opened.key);
@@ -193,11 +199,11 @@ function refresh(): void {
 }
 
 /** Returns the first letter that can be sent: a rejected one holds back those after it at its place. */
-function next(): Letter | undefined {
-  const rejected = new Set<string>();
+function next(waiting: ReadonlySet<string> = new Set()): Letter | undefined {
+  const held = new Set(waiting);
   return outbox.letters.find(({ place, failure }) => {
-    if (failure) rejected.add(place);
-    return !rejected.has(place);
+    if (failure) held.add(place);
+    return !held.has(place);
   });
 }
 
@@ -208,19 +214,27 @@ async function drain(): Promise<void> {
   try {
     await exclusively(own, async () => {
       let attempts = 0;
+      /** The places of letters at which the server has failed. It may not fail at others. */
+      const waiting = new Set<string>();
       while (prefix === own) {
         outbox.letters = read();
-        const letter = next();
-        if (!letter) break;
+        const letter = next(waiting);
+        if (!letter) {
+          if (waiting.size === 0) break;
+          waiting.clear();
+          await pause(attempts++);
+          continue;
+        }
         outbox.sending = letter.name;
         const obstacle = await deliver(letter);
         if (prefix !== own) break;
-        outbox.obstacle = obstacle;
+        if (obstacle || waiting.size === 0) outbox.obstacle = obstacle;
         outbox.sending = "";
         // The page of the next session continues.
-        if (outbox.obstacle && !outbox.obstacle.isTransient) break;
-        if (outbox.obstacle) await pause(attempts++, outbox.obstacle.retryAfterSeconds);
-        else attempts = 0;
+        if (obstacle && !obstacle.isTransient) break;
+        if (obstacle && ["INTERNAL", "TIMEOUT"].includes(obstacle.code)) waiting.add(letter.place);
+        else if (obstacle) await pause(attempts++, obstacle.retryAfterSeconds);
+        else if (waiting.size === 0) attempts = 0;
       }
     });
   } finally {
@@ -241,6 +255,8 @@ async function exclusively(name: string, work: () => Promise<void>): Promise<voi
 async function deliver(letter: Letter): Promise<ApiError | null> {
   try {
     const earlier = await find(letter);
+    // Another person may have signed in meanwhile.
+    if (!prefix || !letter.name.startsWith(prefix)) return new ApiError("OTHER_ACCOUNT");
     if (earlier) return finish(letter, earlier);
     const isOld = letter.sentAt !== null && Date.now() - letter.sentAt >= KEY_LIFETIME_MS;
     if (isOld) letter = { ...letter, key: newKey() };
@@ -266,7 +282,7 @@ function update(letter: Letter): void {
 }
 
 function finish(letter: Letter, id: string): null {
-  outbox.posted.push({ letter, id });
+  outbox.posted.push({ letter, id, wasShown: false });
   announce(letter, id);
   remove(letter);
   outbox.letters = outbox.letters.filter(({ name }) => name !== letter.name);

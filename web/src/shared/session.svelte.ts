@@ -3,6 +3,7 @@ import { ApiError, asApiError, attemptAsAnybody, identify, observe, request } fr
 import { graphql } from "./api/document";
 import { hangUpLater } from "./api/lazy";
 import { pause } from "./api/pause";
+import { saveText } from "./drafts";
 import { locale, preferred, speak } from "./i18n/index.svelte";
 import { checkVersion } from "./upgrade.svelte";
 import type { ResultOf } from "gql.tada";
@@ -68,7 +69,7 @@ async function begin(viewer: Viewer | null, branding: Branding | null): Promise<
   if (viewer) session.hasEnded = false;
   identify(viewer?.id ?? null);
   session.viewer = viewer;
-  localStorage.setItem(ACCOUNT, viewer?.id ?? "");
+  saveText(ACCOUNT, viewer?.id ?? "");
   // Whose session has ended may sign in again and go on.
   if (viewer) for (const leave of leaving) leave(viewer.id);
 }
@@ -81,7 +82,7 @@ export function noteFactors(factors: Viewer["secondFactors"] | undefined): void 
 /** Ends the session on the server and in all tabs. */
 export async function signOut(): Promise<void> {
   await request(SIGN_OUT, {});
-  localStorage.setItem(ACCOUNT, "");
+  saveText(ACCOUNT, "");
   for (const leave of leaving) leave(null);
   forget();
 }

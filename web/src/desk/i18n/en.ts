@@ -71,11 +71,12 @@ const en = {
   "compose.unchanged": "leave the status as it is",
 
   "meanwhile.title": "Somebody answered while you wrote",
-  "meanwhile.help": "Nothing was sent. Read this first:",
+  "meanwhile.help": "Nothing was sent or changed. Read this first:",
   "meanwhile.notice": "{names} answered while you were writing. Read it above before you send.",
-  "meanwhile.back": "Back to my text",
+  "meanwhile.back": "Back",
   "meanwhile.send": "Send mine all the same",
   "meanwhile.change": "Change it all the same",
+  "meanwhile.merge": "Merge all the same",
 
   "entry.note": "Internal note: only staff see it",
 

@@ -62,11 +62,12 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "compose.unchanged": "статус не менять",
 
   "meanwhile.title": "Пока вы писали, кто-то ответил",
-  "meanwhile.help": "Ничего не отправлено. Сначала прочитайте:",
+  "meanwhile.help": "Ничего не отправлено и не изменено. Сначала прочитайте:",
   "meanwhile.notice": "Пока вы писали, ответили: {names}. Прочитайте ответ выше, прежде чем отправлять свой.",
-  "meanwhile.back": "Вернуться к тексту",
+  "meanwhile.back": "Вернуться",
   "meanwhile.send": "Всё равно отправить",
   "meanwhile.change": "Всё равно изменить",
+  "meanwhile.merge": "Всё равно объединить",
 
   "entry.note": "Внутренняя заметка: её видят только сотрудники",
 

@@ -1,17 +1,14 @@
 import { ApiError, asApiError, request } from "../../shared/api/client";
 import { line } from "../../shared/api/line.svelte";
 import { stay, type Following } from "../../shared/api/stay";
+import { join } from "../../shared/join";
 import { CATEGORIES, CHANGES, COUNTS, CURSOR, ROWS, type Category, type Change, type Counts, type Page, type Row } from "./documents";
 import { compare, matches, needsServer, OPEN, type View } from "./views";
 
 /** How often the counts are read at most, and a view that the server must decide, in milliseconds. */
 const COUNT_MS = 2_000;
 
-/** Returns the rows with those of the next page. A ticket that has moved meanwhile may be on both. */
-function join(rows: Row[], next: Row[]): Row[] {
-  const known = new Set(rows.map(({ id }) => id));
-  return [...rows, ...next.filter(({ id }) => !known.has(id))];
-}
+const idOf = ({ id }: Row): string => id;
 
 /** The queue: the tickets of a view in their order, as far as they are loaded, and the counts of all views. */
 class Queue {
@@ -53,6 +50,9 @@ class Queue {
       fail: (error) => {
         line.isBehind = false;
         this.failure = error;
+      },
+      wait: (error) => {
+        if (!this.isLoaded) this.failure = error;
       },
     });
     this.#following = following;
@@ -96,7 +96,7 @@ class Queue {
       const { tickets } = await request(ROWS, { filter: view.filter, order: view.order, after });
       // Meanwhile the list may have been read again.
       if (view !== this.view || after !== this.#after) return;
-      this.rows = join(this.rows, tickets.nodes);
+      this.rows = join(this.rows, tickets.nodes, idOf);
       this.#turnPage(tickets);
       for (const row of missed) this.apply(row);
     } catch (error) {
@@ -174,7 +174,7 @@ class Queue {
       // As far as the list was read before: its reader may be there.
       while (turn === this.#turn && page.pageInfo.hasNextPage && rows.length < loaded) {
         page = (await request(ROWS, { filter, order, after: page.pageInfo.endCursor })).tickets;
-        rows = join(rows, page.nodes);
+        rows = join(rows, page.nodes, idOf);
       }
       if (turn !== this.#turn) return eventCursor;
       this.rows = rows;

@@ -39,7 +39,11 @@ export const REDACT_ATTACHMENT = graphql(`
 
 export const MERGE = graphql(`
   mutation MergeTicket($input: MergeTicketInput!) {
-    mergeTicket(input: $input) { ticket { ...Facts } userErrors { code field } }
+    mergeTicket(input: $input) {
+      ticket { ...Facts }
+      answeredMeanwhile { id body author { name } }
+      userErrors { code field }
+    }
   }
 `, [FACTS]);
 export const UNMERGE = graphql(`

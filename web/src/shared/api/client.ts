@@ -140,15 +140,17 @@ function convert({ extensions }: GraphqlError): ApiError {
 
 async function postRepeatedly(document: object, variables: unknown): Promise<Answer> {
   const isQuery = textOf(document).trimStart().startsWith("query");
+  // Another person may have signed in before the last attempt.
+  const sent = headers();
   for (let attempts = 1; isQuery && attempts < QUERY_ATTEMPTS; attempts += 1) {
     try {
-      return await post(document, variables, headers());
+      return await post(document, variables, sent);
     } catch {
       await pause(attempts - 1);
       guard();
     }
   }
-  return post(document, variables, headers());
+  return post(document, variables, sent);
 }
 
 async function post(document: object, variables: unknown, sent: Record<string, string>): Promise<Answer> {

@@ -15,6 +15,8 @@ export interface Followed<T, V> {
   next(message: T): void;
   /** Neither is read again until somebody asks for it. */
   fail(error: ApiError): void;
+  /** Reading has failed more than once, and is tried again. */
+  wait?(error: ApiError): void;
 }
 
 /** What follows a stream for a page. */
@@ -57,6 +59,7 @@ export function stay<T extends Message, V extends object>(
   async function recover(own: number, error: ApiError | null): Promise<void> {
     if (own !== turn) return;
     if (error && !error.isTransient) return followed.fail(error);
+    if (error && attempts > 0) followed.wait?.(error);
     await pause(attempts++, error?.retryAfterSeconds);
     if (own === turn) await begin();
   }

@@ -39,6 +39,8 @@ export const bell = $state({ unread: 0, notes: [] as Note[], next: null as strin
 /** Grows when what is shown is nobody's any more: answers to earlier requests are another reader's. */
 let turn = 0;
 
+/** Counts the messages of the stream: a count that was read before one is outdated. */
+let received = 0;
 let following: Following | undefined;
 
 /** Reads the notifications and follows them. Returns a function that stops and forgets them. */
@@ -64,6 +66,7 @@ export function refreshBell(): void {
 
 function process(message: ResultOf<typeof STREAM>["notifications"]): void {
   if (message.__typename === "ResyncRequired") return;
+  received += 1;
   bell.unread = message.unreadNotificationCount;
   if (bell.unread === 0) showAsRead(null);
   if (message.__typename !== "NotificationAdded") return;
@@ -95,9 +98,10 @@ export async function loadMore(): Promise<void> {
 
 /** Marks some notifications as read, or all of them. */
 export async function markRead(ids: string[] | null): Promise<void> {
-  const own = turn;
+  const [own, before] = [turn, received];
+  const shown = ids ?? bell.notes.map(({ id }) => id);
   const { markNotificationsRead } = await request(MARK, { ids });
   if (own !== turn) return;
-  bell.unread = markNotificationsRead.unreadNotificationCount ?? bell.unread;
-  showAsRead(ids);
+  if (before === received) bell.unread = markNotificationsRead.unreadNotificationCount ?? bell.unread;
+  showAsRead(shown);
 }

@@ -1,3 +1,4 @@
+import { saveText } from "../drafts";
 import type { Scalar } from "../api/document";
 import type { Text } from "./catalogue";
 import type en from "./en";
@@ -39,7 +40,7 @@ export function extend(texts: Load): void {
 
 /** Loads a language and shows everything in it. */
 export async function speak(locale: Locale): Promise<void> {
-  localStorage.setItem(STORED, locale);
+  saveText(STORED, locale);
   const [common, added] = await Promise.all([load[locale](), own?.[locale]()]);
   state.texts = { ...common.default, ...added?.default };
   state.locale = locale;

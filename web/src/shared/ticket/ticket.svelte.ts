@@ -39,6 +39,9 @@ export class LiveTicket {
       load: (isWanted) => this.#load(isWanted),
       next: (message: StreamMessage) => this.#process(message),
       fail: (error) => this.#fail(error),
+      wait: (error) => {
+        if (!this.ticket) this.failure = error;
+      },
     });
     this.#following = following;
     return () => {
