@@ -7,7 +7,7 @@
 //! aside: recorded with its error, counted, and skipped until somebody requests another attempt.
 //! Only an error that other events do not share sets an event aside. An outage sets nothing aside:
 //! the runner waits and repeats, also for a lock. What else fails slowly may be either, so it is
-//! repeated a few times, and set aside if the event after it succeeds.
+//! repeated a few times, and set aside if one of the events after it succeeds.
 
 use std::{
     sync::{
@@ -47,9 +47,12 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(4);
 const TOO_LONG: Duration = Duration::from_millis(900);
 /// For how long events that were set aside are tried again while new ones wait.
 const RETRY_FOR: Duration = Duration::from_millis(500);
-/// After how many such failures of an event the event after it is tried, to see which of the two is
-/// at fault: the event or the database.
+/// From how many such failures of an event on another one is tried, to see what is at fault: the event
+/// or the database.
 const SLOW_FAILURES: u32 = 3;
+/// How many of the events after it are tried, one after each failure: the next one may be of the same
+/// ticket, and fail too.
+const OTHERS: u32 = 8;
 
 /// A reader of the feed that processes each event once.
 pub trait Consumer: Send + Sync {
@@ -358,20 +361,22 @@ impl ConsumerRunner {
     }
 
     /// Counts a slow failure of the event at a position. Returns whether the event is at fault: it
-    /// has failed often, and the event after it can be processed.
+    /// has failed often, and one after it can be processed.
     async fn is_at_fault(&self, db: &mut Connection, pos: i64) -> Result<bool, DbError> {
         let SlowFailures { pos: failing, count } = &self.slow;
         if failing.swap(pos, Relaxed) != pos {
             count.store(0, Relaxed);
         }
-        let is_frequent = count.fetch_add(1, Relaxed) + 1 >= SLOW_FAILURES;
-        if !is_frequent || feed::event_id_at(db, pos + 1).await?.is_none() {
+        let failures = count.fetch_add(1, Relaxed) + 1;
+        let Some(tried) = failures.checked_sub(SLOW_FAILURES) else { return Ok(false) };
+        let other = pos + 1 + i64::from(tried % OTHERS);
+        if feed::event_id_at(db, other).await?.is_none() {
             return Ok(false);
         }
         savepoint::begin(db).await?;
-        let next = self.process_at(db, pos + 1).await;
+        let tried = self.process_at(db, other).await;
         savepoint::roll_back(db).await?;
-        Ok(next.is_ok())
+        Ok(tried.is_ok())
     }
 
     async fn process_at(&self, db: &mut Connection, pos: i64) -> Result<(), DbError> {

@@ -87,13 +87,14 @@ impl Sender {
     /// Sends the first mail that is due. Returns `false` if none is due, if the senders are held
     /// back, or if shutdown has interrupted the attempt.
     async fn send_next(&self, priority_only: bool) -> Result<bool, DbError> {
-        let now = self.ambient.now();
-        if self.hold.is_on(now) {
+        if self.hold.is_on(self.ambient.now()) {
             return Ok(false);
         }
         let claimed = {
             let mut connection = self.database.read().await?;
             let keys = self.composer.keys.ids();
+            // The lease must not run while this waits for a connection.
+            let now = self.ambient.now();
             let times = (now, now + self.lease);
             delivery::claim(&mut connection, priority_only, &keys, 1, times).await?
         };
