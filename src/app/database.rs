@@ -144,7 +144,7 @@ impl ServerDatabase {
         remove(&mark(config))
     }
 
-    /// Drops the database that a restore has created, so that the folder is as it was before.
+    /// Drops the database that a restore has created, with its mark: a server may create one there.
     ///
     /// # Errors
     /// The server failed.

@@ -100,7 +100,12 @@ pub async fn restore(
         Err(error @ StartError::FailedRestore(_)) => Err(error),
         // Otherwise a server would begin with demo data instead of what was to be restored.
         Err(refusal) if interrupted => Err(refusal),
-        Err(refusal) => server.discard(config).await.and(Err(refusal)),
+        Err(refusal) => {
+            if let Err(error) = server.discard(config).await {
+                tracing::warn!(%error, "the empty database of the refused restore remains");
+            }
+            Err(refusal)
+        }
     };
     server.close().await;
     restored

@@ -111,14 +111,18 @@ pub fn find_file(flag: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
     Ok(of_machine.exists().then_some(of_machine))
 }
 
-/// Returns whether a file exists.
+/// Returns whether a file exists that can be found.
 ///
 /// # Errors
 /// The file, or the link to it, belongs to another user than root and that of this process.
 fn is_trusted(path: &Path) -> Result<bool, ConfigError> {
     let (link, file) = match (fs::symlink_metadata(path), fs::metadata(path)) {
         (Ok(link), Ok(file)) => (link, file),
-        (Err(error), _) | (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+        // A folder that this user may not enter has no file for it.
+        (Err(error), _) | (_, Err(error))
+            if [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied]
+                .contains(&error.kind()) =>
+        {
             return Ok(false);
         }
         (Err(error), _) | (_, Err(error)) => {

@@ -369,7 +369,10 @@ impl ConsumerRunner {
         }
         let failures = count.fetch_add(1, Relaxed) + 1;
         let Some(tried) = failures.checked_sub(SLOW_FAILURES) else { return Ok(false) };
-        let other = pos + 1 + i64::from(tried % OTHERS);
+        let mut other = pos + 1 + i64::from(tried % OTHERS);
+        if feed::event_id_at(db, other).await?.is_none() {
+            other = pos + 1;
+        }
         if feed::event_id_at(db, other).await?.is_none() {
             return Ok(false);
         }

@@ -1,11 +1,12 @@
-//! The parts of a multipart body. multer reads all that has arrived before it looks for the next part,
-//! and bounds neither what comes before a part nor the part's headers.
+//! The parts of a multipart body. multer bounds neither what comes before a part nor the part's headers,
+//! and collects all that a fast sender has sent before it looks for either.
 
 use std::{
+    future::poll_fn,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
 };
@@ -29,15 +30,24 @@ pub struct NoContent;
 /// Reads the parts of a body, one after the other.
 pub struct Parts<'b> {
     parts: Multipart<'b>,
-    left: Arc<AtomicUsize>,
+    gauge: Arc<Gauge>,
+}
+
+/// What may be read before the content of a part.
+struct Gauge {
+    /// The number of bytes, or `usize::MAX` while content is read.
+    left: AtomicUsize,
+    /// Whether a chunk may be read before the next search in what has arrived.
+    may_read: AtomicBool,
 }
 
 impl<'b> Parts<'b> {
     /// Creates a reader of a body with a boundary.
     pub fn new(body: &'b mut BodyDataStream, boundary: String) -> Self {
-        let left = Arc::new(AtomicUsize::new(usize::MAX));
-        let chunks = Chunks { body, left: Arc::clone(&left), pauses: false };
-        Self { parts: Multipart::new(chunks, boundary), left }
+        let gauge = Gauge { left: AtomicUsize::new(usize::MAX), may_read: AtomicBool::new(false) };
+        let gauge = Arc::new(gauge);
+        let chunks = Chunks { body, gauge: Arc::clone(&gauge) };
+        Self { parts: Multipart::new(chunks, boundary), gauge }
     }
 
     /// Reads up to the content of the next part. Returns `None` at the end of the last one. The content of
@@ -46,32 +56,33 @@ impl<'b> Parts<'b> {
     /// # Errors
     /// The body is malformed, incomplete or too slow, or its error is [`NoContent`].
     pub async fn next(&mut self) -> multer::Result<Option<Field<'b>>> {
-        self.left.store(MAX_BEFORE_CONTENT, Relaxed);
-        let part = self.parts.next_field().await;
-        self.left.store(usize::MAX, Relaxed);
+        self.gauge.left.store(MAX_BEFORE_CONTENT, Relaxed);
+        let part = poll_fn(|context| {
+            self.gauge.may_read.store(true, Relaxed);
+            self.parts.poll_next_field(context)
+        });
+        let part = part.await;
+        self.gauge.left.store(usize::MAX, Relaxed);
         part
     }
 }
 
-/// The chunks of a body, at most one each time that the task is woken: multer would otherwise collect all
-/// that a fast sender has sent.
+/// The chunks of a body.
 struct Chunks<'b> {
     body: &'b mut BodyDataStream,
-    /// How many more bytes may arrive.
-    left: Arc<AtomicUsize>,
-    pauses: bool,
+    gauge: Arc<Gauge>,
 }
 
 impl Stream for Chunks<'_> {
     type Item = Result<Bytes, BoxError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.pauses {
-            self.pauses = false;
+        let left = self.gauge.left.load(Relaxed);
+        let is_bounded = left != usize::MAX;
+        if is_bounded && !self.gauge.may_read.swap(false, Relaxed) {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let left = self.left.load(Relaxed);
         if left == 0 {
             return Poll::Ready(Some(Err(NoContent.into())));
         }
@@ -79,11 +90,35 @@ impl Stream for Chunks<'_> {
             return Poll::Ready(None);
         };
         if let Ok(chunk) = &chunk
-            && left != usize::MAX
+            && is_bounded
         {
-            self.left.store(left.saturating_sub(chunk.len()), Relaxed);
+            self.gauge.left.store(left.saturating_sub(chunk.len()), Relaxed);
         }
-        self.pauses = true;
         Poll::Ready(Some(chunk.map_err(BoxError::from)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_is_found_however_its_chunks_are_cut() {
+        let head = "--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n";
+        let body = format!("{head}{}\r\n{head}last\r\n--b--\r\n", "x".repeat(100_000));
+        for cut in (0..80).chain(100_000..100_090) {
+            let (first, rest) = body.split_at(cut);
+            let chunks = [first, rest].map(|chunk| Ok::<_, BoxError>(chunk.to_owned()));
+            let mut chunks = Body::from_stream(stream::iter(chunks)).into_data_stream();
+            let mut parts = Parts::new(&mut chunks, "b".into());
+            for expected in [100_000, 4] {
+                let content = parts.next().await.unwrap().unwrap().bytes().await.unwrap();
+                assert_eq!(content.len(), expected, "{cut}");
+            }
+            assert!(parts.next().await.unwrap().is_none(), "{cut}");
+        }
     }
 }

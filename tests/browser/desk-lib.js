@@ -7,7 +7,7 @@ const row = (page, summary) => page.getByRole("list", { name: "Tickets" }).locat
 /** Returns the field of an answer. */
 const field = (page) => page.getByLabel("Your answer. The customer gets it.");
 /** Returns the dialog that holds an answer back. */
-const heldBack = (page) => page.getByRole("dialog", { name: "Somebody answered while you wrote" });
+const heldBack = (page) => page.getByRole("dialog", { name: "Somebody has answered meanwhile" });
 
 /** Opens a browser in which a member of staff is signed in, at a page of the desk. */
 function work(browser, email, path = "", options = {}) {

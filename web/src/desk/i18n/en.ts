@@ -70,7 +70,7 @@ const en = {
   "compose.automatic": "set the status automatically",
   "compose.unchanged": "leave the status as it is",
 
-  "meanwhile.title": "Somebody answered while you wrote",
+  "meanwhile.title": "Somebody has answered meanwhile",
   "meanwhile.help": "Nothing was sent or changed. Read this first:",
   "meanwhile.notice": "{names} answered while you were writing. Read it above before you send.",
   "meanwhile.back": "Back",

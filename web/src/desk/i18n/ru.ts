@@ -61,7 +61,7 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "compose.automatic": "статус изменится сам",
   "compose.unchanged": "статус не менять",
 
-  "meanwhile.title": "Пока вы писали, кто-то ответил",
+  "meanwhile.title": "Тем временем кто-то ответил",
   "meanwhile.help": "Ничего не отправлено и не изменено. Сначала прочитайте:",
   "meanwhile.notice": "Пока вы писали, ответили: {names}. Прочитайте ответ выше, прежде чем отправлять свой.",
   "meanwhile.back": "Вернуться",

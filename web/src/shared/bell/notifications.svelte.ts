@@ -102,6 +102,7 @@ export async function markRead(ids: string[] | null): Promise<void> {
   const shown = ids ?? bell.notes.map(({ id }) => id);
   const { markNotificationsRead } = await request(MARK, { ids });
   if (own !== turn) return;
-  if (before === received) bell.unread = markNotificationsRead.unreadNotificationCount ?? bell.unread;
   showAsRead(shown);
+  if (before === received) bell.unread = markNotificationsRead.unreadNotificationCount ?? bell.unread;
+  else following?.retry();
 }
