@@ -57,16 +57,18 @@ pub async fn authenticator(
     Ok(secret.flatten())
 }
 
-/// Accepts the code of a time step and stores the newly sealed key. Returns `false` if the code of
-/// this or a later step was accepted before.
+/// Accepts the code of a time step and stores the newly sealed key in place of the one that was read.
+/// Returns `false` if the code of this or a later step was accepted before, or the key was replaced.
 pub async fn accept_step(
     db: &mut Connection,
     account: AccountId,
-    (step, sealed): (i64, &[u8]),
+    step: i64,
+    (read, sealed): (&[u8], &[u8]),
     now: Timestamp,
 ) -> Result<bool, DbError> {
     let accepted = diesel::update(second_factors::table.find((account.0, Method::Authenticator)))
         .filter(second_factors::last_step.lt(step))
+        .filter(second_factors::secret.eq(read))
         .set((
             second_factors::last_step.eq(step),
             second_factors::secret.eq(sealed),

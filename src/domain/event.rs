@@ -277,7 +277,7 @@ pub enum AccountEvent {
     },
     /// An admin or the operator removed all second factors.
     SecondFactorsReset {},
-    /// The owner signed in with a recovery code.
+    /// A recovery code was used, to sign in or to re-authenticate.
     RecoveryCodeUsed {},
     /// The recovery codes were replaced.
     RecoveryCodesRegenerated {},

@@ -81,7 +81,7 @@ pub enum SecurityChange {
     },
     /// An admin or the operator removed all second factors.
     SecondFactorsReset,
-    /// A recovery code was used to sign in.
+    /// A recovery code was used, to sign in or to re-authenticate.
     RecoveryCodeUsed {
         /// The number of recovery codes that are left.
         left: i64,

@@ -62,7 +62,7 @@ pub enum AccountEventKind {
     SecondFactorsReset,
     /// A wrong code was entered as the second step of a sign-in, or to re-authenticate.
     SecondFactorFailed,
-    /// The owner signed in with a recovery code.
+    /// A recovery code was used, to sign in or to re-authenticate.
     RecoveryCodeUsed,
     /// The recovery codes were replaced.
     RecoveryCodesRegenerated,

@@ -1,9 +1,8 @@
 //! Challenges: the second step of signing in, with a second factor.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, audit,
-    code::{self, CodeSent, SubmittedCode, VerifiedCode},
-    priority_mail,
+    ServiceError, Services, UserError, UserErrorCode,
+    code::{self, CodeSent, SubmittedCode},
     rate_limit::{self, Limit},
     session::{
         self, SignedIn,
@@ -13,16 +12,13 @@ use super::{
 use crate::{
     crypto::token::{TokenHash, TokenKind},
     db::{
-        Connection, DbError, account,
+        account,
         challenge::{self, Challenge},
         second_factor,
     },
     domain::{
         account::Account,
         actor::Actor,
-        clock::Timestamp,
-        event::AccountEvent,
-        priority_mail::SecurityChange,
         second_factor::{CodeKind, Method},
         session::ClientOrigin,
     },
@@ -84,28 +80,12 @@ async fn sign_in(
             if !code::consume(db, account.id, challenge.id, &verified, now).await? {
                 return Err(wrong());
             }
-            if matches!(verified, VerifiedCode::RecoveryCode { .. }) {
-                report_recovery_code(services, db, account, origin, now).await?;
-            }
+            code::report_use(services, db, account, (&verified, origin), now).await?;
             session::begin(services, db, account, &session, session_token.hash()).await
         })
         .await?;
     rate_limit::refund(services, attempt).await?;
     Ok(SignedIn { token: session_token, session, account: account.clone() })
-}
-
-/// Records that a recovery code was used, and notifies the account's owner.
-async fn report_recovery_code(
-    services: &Services,
-    db: &mut Connection,
-    owner: &Account,
-    origin: &ClientOrigin,
-    now: Timestamp,
-) -> Result<(), DbError> {
-    let left = second_factor::recovery_codes_left(db, owner.id).await?;
-    audit::record(db, owner.id, Some(owner.id), AccountEvent::RecoveryCodeUsed {}, now).await?;
-    let used = SecurityChange::RecoveryCodeUsed { left };
-    priority_mail::notify_owner(services, db, owner, used, origin, now).await
 }
 
 /// Returns the pending challenge of a token, and the account that is signing in.

@@ -52,6 +52,9 @@ impl SubmittedCode {
 pub(super) enum VerifiedCode {
     Authenticator {
         step: i64,
+        /// The sealed key as it was read: another one must not have replaced it.
+        read: Vec<u8>,
+        /// The key, sealed with the newest sealing key.
         sealed: Vec<u8>,
     },
     Email {
@@ -90,17 +93,17 @@ async fn verify_authenticator(
 ) -> Result<Option<VerifiedCode>, ServiceError> {
     let (now, purpose) = (services.ambient.now(), account.0.as_bytes().as_slice());
     let mut connection = services.database.read().await?;
-    let Some(sealed) = second_factor::authenticator(&mut connection, account).await? else {
+    let Some(read) = second_factor::authenticator(&mut connection, account).await? else {
         return Ok(None);
     };
-    let secret = services.keys.open(purpose, &sealed)?;
+    let secret = services.keys.open(purpose, &read)?;
     let step = Authenticator::with_secret(secret.clone()).check(code, now);
-    let sealed = if services.keys.is_newest(&sealed) {
-        sealed
+    let sealed = if services.keys.is_newest(&read) {
+        read.clone()
     } else {
         services.keys.seal(&services.ambient, purpose, &secret)
     };
-    Ok(step.map(|step| VerifiedCode::Authenticator { step, sealed }))
+    Ok(step.map(|step| VerifiedCode::Authenticator { step, read, sealed }))
 }
 
 async fn verify_mailed(
@@ -128,8 +131,8 @@ pub(super) async fn consume(
     now: Timestamp,
 ) -> Result<bool, DbError> {
     match code {
-        VerifiedCode::Authenticator { step, sealed } => {
-            second_factor::accept_step(db, account, (*step, sealed), now).await
+        VerifiedCode::Authenticator { step, read, sealed } => {
+            second_factor::accept_step(db, account, *step, (read, sealed), now).await
         }
         VerifiedCode::Email { hash, is_factor } => Ok(challenge::consume_code(db, holder, hash)
             .await?
@@ -138,6 +141,24 @@ pub(super) async fn consume(
             second_factor::use_recovery_code(db, account, hashes, now).await
         }
     }
+}
+
+/// Records that a code was used if it is a recovery code, and notifies the account's owner. Call this in
+/// the transaction that [consumes](consume) it.
+pub(super) async fn report_use(
+    services: &Services,
+    db: &mut Connection,
+    owner: &Account,
+    (code, origin): (&VerifiedCode, &ClientOrigin),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    if !matches!(code, VerifiedCode::RecoveryCode { .. }) {
+        return Ok(());
+    }
+    let left = second_factor::recovery_codes_left(db, owner.id).await?;
+    audit::record(db, owner.id, Some(owner.id), AccountEvent::RecoveryCodeUsed {}, now).await?;
+    let used = SecurityChange::RecoveryCodeUsed { left };
+    priority_mail::notify_owner(services, db, owner, used, origin, now).await
 }
 
 /// Creates the error for a code that is not accepted. `attempts_left` is `None` if attempts

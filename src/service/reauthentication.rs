@@ -4,7 +4,10 @@ use super::{
     ServiceError, Services, UserError, UserErrorCode, account as accounts,
     code::{self, CodeSent, SubmittedCode, VerifiedCode},
     rate_limit::{self, Limit},
-    session::log::{self, Outcome, Proof},
+    session::{
+        self,
+        log::{self, Outcome, Proof},
+    },
 };
 use crate::{
     crypto::password::Password,
@@ -76,8 +79,8 @@ fn not_configured() -> UserError {
 /// the re-authentication expires.
 ///
 /// # Errors
-/// Returns a user error if the password or the code is wrong or missing, and
-/// [`ServiceError::RateLimited`] after too many attempts.
+/// Returns a user error if the password or the code is wrong or missing, or the session ends meanwhile,
+/// and [`ServiceError::RateLimited`] after too many attempts.
 pub async fn reauthenticate(
     actor: &Actor,
     services: &Services,
@@ -118,10 +121,12 @@ async fn prove(
     services
         .database
         .write(async |db| {
-            if let Some(verified) = &verified
-                && !code::consume(db, account.id, holder, verified, now).await?
-            {
-                return Err(code::wrong_code(None));
+            session::ensure_valid(db, identity, account, now).await?;
+            if let Some(verified) = &verified {
+                if !code::consume(db, account.id, holder, verified, now).await? {
+                    return Err(code::wrong_code(None));
+                }
+                code::report_use(services, db, account, (verified, origin), now).await?;
             }
             db::session::reauthenticate(db, identity.session, now).await?;
             Ok(())

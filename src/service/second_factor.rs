@@ -218,14 +218,14 @@ async fn verify_enrolled_authenticator(
     let now = services.ambient.now();
     let mut connection = services.database.read().await?;
     let enrolled = second_factor::enrolment(&mut connection, account, now).await?;
-    let sealed = enrolled.ok_or_else(|| {
+    let read = enrolled.ok_or_else(|| {
         let message = "There is no authenticator to confirm, or its setup began more than 10 \
                        minutes ago. Start again with `beginSecondFactor`.";
         UserError::new("method", UserErrorCode::Expired, message)
     })?;
-    let secret = services.keys.open(account.0.as_bytes(), &sealed)?;
+    let secret = services.keys.open(account.0.as_bytes(), &read)?;
     let step = Authenticator::with_secret(secret).check(code, now);
-    Ok(step.map(|step| VerifiedCode::Authenticator { step, sealed }))
+    Ok(step.map(|step| VerifiedCode::Authenticator { step, sealed: read.clone(), read }))
 }
 
 /// Adds the second factor that a code has confirmed. Returns `false` if the code can no longer
@@ -237,7 +237,7 @@ async fn add(
     now: Timestamp,
 ) -> Result<bool, DbError> {
     match code {
-        VerifiedCode::Authenticator { step, sealed } => {
+        VerifiedCode::Authenticator { step, sealed, .. } => {
             second_factor::add_authenticator(db, identity.id, sealed, *step, now).await
         }
         VerifiedCode::Email { hash, .. } => {
@@ -364,8 +364,7 @@ pub async fn reset(
     services
         .database
         .write(async |db| {
-            let account =
-                db::account::lock_and_read(db, id).await?.ok_or(ServiceError::NotFound)?;
+            let (account, _) = staff::lock(actor, db, id).await?;
             staff::require_not_erased(&account)
                 .map_err(|error| UserError { field: vec!["accountId"], ..error })?;
             for method in [Method::Authenticator, Method::Email] {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     ServiceError, Services, UserError, UserErrorCode, audit, authorise, authorise_with_proof,
     idempotency::{IdempotentCall, fingerprint},
+    staff,
     validation::Validation,
 };
 use crate::{
@@ -64,6 +65,7 @@ pub async fn create(
     let earlier = services
         .database
         .write(async |db| {
+            staff::lock_admins(actor, db).await?;
             if let Some(call) = call
                 && let Some(earlier) = call.earlier_result(db, row.id.0, now).await?
             {
@@ -155,6 +157,7 @@ pub async fn revoke(
     services
         .database
         .write(async |db| {
+            staff::lock_admins(actor, db).await?;
             let revoked = service_token::revoke(db, id, actor.account_id(), now).await?;
             let revoked = revoked.ok_or_else(unknown)?;
             record(db, actor, AccountEvent::ServiceTokenRevoked { token_id: id }, now).await?;

@@ -435,7 +435,10 @@ fn email_taken() -> ServiceError {
 ///
 /// # Errors
 /// Returns an error if the actor is no longer one of them.
-async fn lock_admins(actor: &Actor, db: &mut Connection) -> Result<Vec<AccountId>, ServiceError> {
+pub(super) async fn lock_admins(
+    actor: &Actor,
+    db: &mut Connection,
+) -> Result<Vec<AccountId>, ServiceError> {
     let admins = account::lock_admins(db).await?;
     if actor.account_id().is_some_and(|actor| !admins.contains(&actor)) {
         return Err(ServiceError::Forbidden);

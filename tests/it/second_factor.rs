@@ -355,13 +355,17 @@ async fn each_recovery_code_replaces_a_second_factor_once() {
     assert_eq!(code_of(&verify(server, &token, "RECOVERY_CODE", &codes[0]).await), "INVALID_CODE");
     // The owner is mailed about the new factor and about the used code.
     fixture.smtp.nth(1, "A second factor was added").await;
-    fixture.smtp.nth(1, "with a recovery code. Recovery codes left: 9").await;
+    fixture.smtp.nth(1, "or to confirm a change. Recovery codes left: 9").await;
 
     // New codes invalidate the old ones and require reauthentication.
     let refused = signed_in.ok(REGENERATE, json!({})).await;
     assert_eq!(code_of(&refused["regenerateRecoveryCodes"]), "REAUTHENTICATION_REQUIRED");
     let input = json!({ "password": PASSWORD, "method": "RECOVERY_CODE", "code": codes[1] });
     assert!(reauthenticate(&signed_in, input).await["validUntil"].is_string());
+    fixture.smtp.nth(1, "or to confirm a change. Recovery codes left: 8").await;
+    let events = "{ viewer { securityEvents(first: 50) { nodes { kind } } } }";
+    let events = signed_in.ok(events, json!({})).await.to_string();
+    assert_eq!(events.matches("RECOVERY_CODE_USED").count(), 2, "{events}");
     let regenerated = signed_in.ok(REGENERATE, json!({})).await;
     let new =
         regenerated["regenerateRecoveryCodes"]["recoveryCodes"][0].as_str().unwrap().to_owned();
