@@ -5,6 +5,7 @@ mod arguments;
 mod directives;
 mod field_merging;
 mod typename;
+mod unknown;
 mod values;
 mod variable_positions;
 
@@ -44,6 +45,7 @@ impl Extension for Validation {
     ) -> ServerResult<ExecutableDocument> {
         let mut document = next.run(ctx, query, variables).await?;
         let registry = &ctx.schema_env.registry;
+        unknown::check(registry, &document)?;
         typename::check(&document)?;
         directives::check(registry, &document)?;
         variable_positions::check(registry, &document)?;

@@ -24,6 +24,9 @@ use crate::metrics::{Limit, Metrics};
 /// The largest JSON body or websocket message, in bytes. The longest comment fits with every
 /// character escaped.
 pub const MAX_BODY: usize = 1024 * 1024;
+/// How many values the JSON of a request may have. In memory a value can take two hundred times the bytes of
+/// its text.
+const MAX_VALUES: usize = 2_000;
 /// How much of an oversized body is read and discarded, in bytes. A client that is still
 /// sending reads the response only afterwards: cut off earlier, it would see a broken
 /// connection.
@@ -145,6 +148,28 @@ pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes.into())
+}
+
+/// Checks that the JSON of a request has no more values than any request needs. `name` begins the sentence
+/// of the error. Counts what separates values outside of strings, so it is good for broken JSON too.
+///
+/// # Errors
+/// A text that says what is wrong.
+pub fn check_values(name: &str, json: &[u8]) -> Result<(), String> {
+    let (mut count, mut in_string) = (0_usize, false);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => in_string = !in_string,
+            b'\\' if in_string => drop(bytes.next()),
+            b',' | b'[' | b'{' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    if count > MAX_VALUES {
+        return Err(format!("{name} has more than {MAX_VALUES} values. Send fewer in a request."));
+    }
+    Ok(())
 }
 
 /// Parses a request. Its `query` may be empty: the parser of documents reports that.

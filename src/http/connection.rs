@@ -64,6 +64,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// one sends its request at once, and reports a failure to its client if the server hangs up first.
 const FIRST_REQUEST_TIME: Duration = Duration::from_secs(1);
 
+/// The most bytes of a request's head that are kept until it is complete: a URL of the largest size, and
+/// its headers.
+const MAX_HEADERS: usize = 80 * 1024;
+
 /// The first byte of a TLS connection: a record of the handshake (RFC 8446, §5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 const TLS_REQUIRED: &str = "This port requires TLS: use a URL that starts with https:// or wss://.";
@@ -212,6 +216,7 @@ impl Server {
             http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(self.limits.idle_time.max(self.limits.header_time))
+                .max_buf_size(MAX_HEADERS)
                 .serve_connection(TokioIo::new(stream), service)
                 .with_upgrades()
         );

@@ -270,6 +270,9 @@ async fn from_query(mut parts: Parts) -> Result<GraphqlRequest, Refusal> {
     let Query(parameters) = Query::<Parameters>::from_request_parts(&mut parts, &())
         .await
         .map_err(|_| Refusal::bad_request("The URL must have a percent-encoded `query`."))?;
+    for json in [&parameters.variables, &parameters.extensions].into_iter().flatten() {
+        body::check_values("The URL", json.as_bytes()).map_err(Refusal::bad_request)?;
+    }
     let mut request = GraphqlRequest::new(parameters.query);
     request.operation_name = parameters.operation_name;
     if let Some(variables) = parameters.variables.filter(|text| !text.is_empty()) {
@@ -297,6 +300,7 @@ async fn from_body(parts: Parts, body: Body) -> Result<GraphqlRequest, Refusal> 
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         return Err(Refusal::batched());
     }
+    body::check_values("The body", &body).map_err(Refusal::bad_request)?;
     let request = Request::from_parts(parts, Body::from(body.clone()));
     let refused = || Refusal::bad_request(body::problem("The body", &body));
     let request = GraphQLRequest::<Refusal>::from_request(request, &()).await;

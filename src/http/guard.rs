@@ -13,7 +13,7 @@ use async_graphql::{
 
 use super::{
     documents::Documents,
-    parser::{self, Token, Tokens},
+    parser::{self, Kind, Token, Tokens},
 };
 use crate::graphql::{requested_operation, with_document, write_whole_numbers};
 
@@ -21,6 +21,11 @@ use crate::graphql::{requested_operation, with_document, write_whole_numbers};
 const MAX_NESTING: usize = 100;
 /// How many tokens a document may have.
 const MAX_TOKENS: usize = 10_000;
+/// The longest name, in bytes. Messages repeat names.
+const MAX_NAME: usize = 255;
+/// How many operations times how many uses of variables a document may have. Each operation is validated
+/// with all fragments that it spreads.
+const MAX_VARIABLE_VISITS: usize = 50_000;
 /// How many fields a document may have, counting each fragment as often as it is spread.
 const MAX_SELECTIONS: usize = 5_000;
 /// How many fields a mutation may have at its root. Each may cost a password hash.
@@ -53,7 +58,14 @@ fn parse(
     documents: &Documents,
     max_aliases: usize,
 ) -> Result<(), ServerError> {
-    let document = parser::parse(&scan(&request.query)?)?;
+    let tokens = scan(&request.query)?;
+    let document = parser::parse(&tokens)?;
+    let variables = tokens.iter().filter(|token| token.is("$")).count();
+    if document.operations.iter().count().saturating_mul(variables) > MAX_VARIABLE_VISITS {
+        let message =
+            "The document has too many operations that use variables. Send fewer at a time.";
+        return Err(error(message.into()));
+    }
     measure(&document)?;
     for (_, operation) in document.operations.iter() {
         let sets = vec![&operation.node.selection_set.node];
@@ -115,6 +127,10 @@ fn scan(document: &str) -> Result<Vec<Token<'_>>, ServerError> {
         if depth > MAX_NESTING {
             let message =
                 format!("The document nests brackets more than {MAX_NESTING} levels deep.");
+            return Err(ServerError::new(message, Some(token.pos)));
+        }
+        if token.kind == Kind::Name && token.text.len() > MAX_NAME {
+            let message = format!("A name in the document is longer than {MAX_NAME} bytes.");
             return Err(ServerError::new(message, Some(token.pos)));
         }
         if tokens.len() > MAX_TOKENS {

@@ -154,6 +154,7 @@ fn parse_operations(text: &str) -> Result<Request, Refusal> {
     if text.trim_start().starts_with('[') {
         return Err(Refusal::batched());
     }
+    body::check_values("The part `operations`", text.as_bytes()).map_err(Refusal::bad_request)?;
     let problem = |_| body::problem("The part `operations`", text.as_bytes());
     body::parse_request(text.as_bytes()).map_err(|error| Refusal::bad_request(problem(error)))
 }

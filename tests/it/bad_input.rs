@@ -1,10 +1,15 @@
 //! Bad input returns a clear error with a stable code and changes nothing.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{
-    TestServer,
-    client::{SALES, TECHNICAL_SUPPORT},
+use crate::{
+    attachment,
+    harness::{
+        TestServer,
+        client::{SALES, TECHNICAL_SUPPORT},
+        socket::Socket,
+    },
 };
 
 /// A document of 862 bytes that selects four million fields.
@@ -67,6 +72,82 @@ async fn an_invalid_document_is_a_bad_request_and_changes_nothing() {
     assert_eq!(server.content().await, before);
     // The session and the server still work.
     anna.ok("{ viewer { id } }", json!({})).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_with_many_faults_is_refused_before_each_of_them_is_described() {
+    let server = TestServer::start().await;
+    let anonymous = server.anonymous();
+    let many =
+        |count: usize, text: &dyn Fn(usize) -> String| (0..count).map(text).collect::<String>();
+    let (long, short) = ("L".repeat(256), "L".repeat(255));
+    let arguments = many(2_000, &|nth| format!("x{nth}: 1 "));
+    let repeated = "first: 1 ".repeat(2_000);
+    let uses = many(600, &|nth| format!("x{nth}: $a{nth} "));
+    let operations = many(100, &|nth| format!("query q{nth} {{ ...f }} "));
+    let unknown = "more than 20 fields and arguments";
+    for (document, message) in [
+        (format!("mutation {{ {long} }}"), "longer than 255 bytes"),
+        (format!("query {long} {{ viewer {{ id }} }}"), "longer than 255 bytes"),
+        (format!("{{ {short} }}"), "Unknown field"),
+        (format!("{{ b: {short} {} }}", "b ".repeat(4_900)), unknown),
+        (format!("{{ nope {{ b({arguments}) {} }} }}", "b ".repeat(1_000)), unknown),
+        (format!("{{ viewer {{ id }} }} fragment f on Nope {{ b({arguments}) b b }}"), unknown),
+        (
+            format!("{{ viewer {{ id }} }} fragment f on Query {{ viewer({arguments}) {{ id }} }}"),
+            unknown,
+        ),
+        (
+            format!(
+                "{{ viewer {{ id }} }} fragment f on Query {{ tickets({repeated}) {{ __typename }} }}"
+            ),
+            unknown,
+        ),
+        (format!("{{ viewer {{ id {{ {} }} }} }}", "b ".repeat(100)), unknown),
+        (
+            format!("fragment f on Query {{ viewer({uses}) {{ id }} }} {operations}"),
+            "too many operations",
+        ),
+    ] {
+        let reply = anonymous.send(&document, json!({})).await;
+        assert_eq!(reply.code(), "BAD_REQUEST", "{document:.80}");
+        let found = reply.at("/errors/0/message").as_str().unwrap();
+        assert!(found.contains(message), "{document:.80}: {found:.200}");
+        assert!(reply.body.to_string().len() < 10_000, "{document:.80}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_json_of_a_request_may_not_have_more_values_than_any_request_needs() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let query = "{ viewer { id } }";
+    // Also where the operation does not declare it.
+    for values in [json!(vec![0; 3_000]), json!(vec![json!({ "": 0 }); 1_000])] {
+        let variables = json!({ "unused": values });
+        let url = format!("/graphql?query={{viewer{{id}}}}&variables={variables}");
+        let operations = json!({ "query": query, "variables": variables }).to_string();
+        let replies = [
+            anna.send(query, variables.clone()).await,
+            anna.request(Method::GET, &url, |request| request).await,
+            attachment::send(&anna, &[("operations", None, operations.as_bytes())]).await,
+        ];
+        for reply in replies {
+            assert_eq!(reply.code(), "BAD_REQUEST");
+            let found = reply.at("/errors/0/message").as_str().unwrap();
+            assert!(found.contains("has more than 2000 values"), "{found}");
+        }
+        let mut socket = Socket::open(&server.address(), anna.token.as_deref()).await;
+        socket.subscribe("1", query, variables).await;
+        let refused = socket.message().await;
+        assert_eq!((refused["type"].as_str(), refused["id"].as_str()), (Some("error"), Some("1")));
+        assert!(refused["payload"].to_string().contains("has more than 2000 values"), "{refused}");
+    }
+    // Commas and brackets in texts separate nothing.
+    let text = "\\\",[{".repeat(3_000);
+    anna.ok(query, json!({ "unused": text })).await;
     server.stop().await;
 }
 

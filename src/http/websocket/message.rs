@@ -10,7 +10,10 @@ use serde::{
 };
 
 use super::{
-    super::characters::{HALF_CHARACTER, whole_characters},
+    super::{
+        body::check_values,
+        characters::{HALF_CHARACTER, whole_characters},
+    },
     protocol::FromClient,
 };
 
@@ -32,6 +35,10 @@ pub enum Received {
 /// # Errors
 /// The text is not a message of the sub-protocol and is about no operation.
 pub fn read(text: &str) -> Result<Received, ()> {
+    if let Err(problem) = check_values("The message", text.as_bytes()) {
+        let id = operation_id(text).ok_or(())?;
+        return Ok(Received::Unreadable { id, problem });
+    }
     let error = match serde_json::from_str(text) {
         Ok(message) => return Ok(Received::Message(message)),
         Err(error) if error.is_data() => return Err(()),
