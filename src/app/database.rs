@@ -144,19 +144,6 @@ impl ServerDatabase {
         remove(&mark(config))
     }
 
-    /// Drops the database that a restore has created, with its mark: a server may create one there.
-    ///
-    /// # Errors
-    /// The server failed.
-    pub async fn discard(&self, config: &Config) -> Result<(), StartError> {
-        let Some(postgres) = self.embedded.as_ref().filter(|_| self.unfinished) else {
-            return Ok(());
-        };
-        let server = Database::new(&postgres.url("postgres"), 2)?;
-        provision::drop(&server, UNFINISHED).await?;
-        remove(&mark(config))
-    }
-
     /// Whether this value runs the embedded database, which has demo data.
     pub fn is_demo(&self) -> bool {
         self.embedded.is_some()
@@ -248,14 +235,10 @@ fn mark(config: &Config) -> PathBuf {
     config.data_dir.join(RESTORING)
 }
 
-/// Returns whether a restore into the data folder is under way or was interrupted.
-pub(super) fn is_restoring(config: &Config) -> bool {
-    mark(config).exists()
-}
-
 /// Refuses a data folder into which a restore is under way or was interrupted.
 fn refuse_restoring(config: &Config) -> Result<(), StartError> {
-    if is_restoring(config) { Err(StartError::UnfinishedFolder(mark(config))) } else { Ok(()) }
+    let mark = mark(config);
+    if mark.exists() { Err(StartError::UnfinishedFolder(mark)) } else { Ok(()) }
 }
 
 /// Creates a file durably.

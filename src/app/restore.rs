@@ -4,7 +4,7 @@ use std::{collections::HashSet, path::PathBuf};
 
 use super::{
     backup::archive,
-    database::{ServerDatabase, is_restoring},
+    database::ServerDatabase,
     error::StartError,
     keys::existing_ids,
     services::{ambient, erasure_ledger, services},
@@ -91,21 +91,12 @@ pub async fn restore(
     let keys = existing_ids(config)?;
     let known = |id: &String| keys.iter().any(|key| hex(key) == *id);
     let lacks_keys = !manifest.sealing_keys.is_empty() && !manifest.sealing_keys.iter().any(known);
-    let interrupted = is_restoring(config);
     let server = ServerDatabase::open_for_restore(config).await?;
     let options = Options { lacks_keys, without_ledger };
     let restored = into(config, &server, &archive, manifest, options).await;
     let restored = match restored {
         Ok(restored) => server.adopt(config).await.map(|()| restored),
-        Err(error @ StartError::FailedRestore(_)) => Err(error),
-        // Otherwise a server would begin with demo data instead of what was to be restored.
-        Err(refusal) if interrupted => Err(refusal),
-        Err(refusal) => {
-            if let Err(error) = server.discard(config).await {
-                tracing::warn!(%error, "the empty database of the refused restore remains");
-            }
-            Err(refusal)
-        }
+        Err(error) => Err(error),
     };
     server.close().await;
     restored

@@ -25,19 +25,10 @@ pub async fn exists(server: &Database, name: &str) -> Result<bool, DbError> {
 /// # Errors
 /// The server cannot be reached, or the existing database cannot be dropped.
 pub async fn recreate(server: &Database, name: &'static str) -> Result<(), DbError> {
-    drop(server, name).await?;
-    server.read().await?.batch_execute(&format!("CREATE DATABASE {name}")).await?;
+    let mut connection = server.read().await?;
+    connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await?;
+    connection.batch_execute(&format!("CREATE DATABASE {name}")).await?;
     Ok(())
-}
-
-/// Drops a database if it exists, after ending all connections to it. The name is not escaped, so it
-/// must be a constant.
-///
-/// # Errors
-/// The server cannot be reached, or the database cannot be dropped.
-pub async fn drop(server: &Database, name: &'static str) -> Result<(), DbError> {
-    let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-    Ok(server.read().await?.batch_execute(&drop).await?)
 }
 
 /// Writes a database to disk and renames it, after ending all connections to it. The names are not
