@@ -368,8 +368,8 @@ impl ConsumerRunner {
             count.store(0, Relaxed);
         }
         let failures = count.fetch_add(1, Relaxed) + 1;
-        let Some(tried) = failures.checked_sub(SLOW_FAILURES) else { return Ok(false) };
-        let mut other = pos + 1 + i64::from(tried % OTHERS);
+        let Some(nth) = failures.checked_sub(SLOW_FAILURES) else { return Ok(false) };
+        let mut other = pos + 1 + i64::from(nth % OTHERS);
         if feed::event_id_at(db, other).await?.is_none() {
             other = pos + 1;
         }
@@ -377,9 +377,9 @@ impl ConsumerRunner {
             return Ok(false);
         }
         savepoint::begin(db).await?;
-        let tried = self.process_at(db, other).await;
+        let processed = self.process_at(db, other).await;
         savepoint::roll_back(db).await?;
-        Ok(tried.is_ok())
+        Ok(processed.is_ok())
     }
 
     async fn process_at(&self, db: &mut Connection, pos: i64) -> Result<(), DbError> {

@@ -68,7 +68,6 @@ async function pressTogether({ anna, pages, ticket }, time) {
   await heldBack(pages[loser]).waitFor({ state: "detached" });
 }
 
-/** Sends an answer whose author has read, in the dialog, what the page itself has not received yet. */
 /** Opens a ticket in a page that receives nothing more once `silence` is called. */
 async function openUntilSilenced(browser, ticket) {
   const page = await work(browser, AGENT);
@@ -82,6 +81,7 @@ async function openUntilSilenced(browser, ticket) {
   return { page, silence: () => (isSilent = true) };
 }
 
+/** Sends an answer whose author has read, in the dialog, what the page itself has not received yet. */
 async function sendsBeforeThePageHasReceived(browser, { anna, ticket }) {
   const { page, silence } = await openUntilSilenced(browser, ticket);
   silence();

@@ -73,6 +73,18 @@ async fn restore(source: &str, url: &str, files: &str) -> Output {
     run(&["restore", source], url, files, &ledger(url)).await
 }
 
+/// Backs up a server on which an account was erased. Returns both.
+async fn back_up_after_an_erasure(place: &Place) -> (TestServer, String) {
+    let server = TestServer::start().await;
+    server.customer("Eve").await;
+    server.quiet().await;
+    let (url, backup) = (&server.database.url, place.path("backup"));
+    let erase = ["user", "erase", "eve@example.com", "--conversations", "redact"];
+    succeeded(&run(&erase, url, &attachments(), &ledger(url)).await);
+    succeeded(&back_up(url, &backup).await);
+    (server, backup)
+}
+
 /// Checks a backup without a database.
 async fn verify(source: &str) -> Output {
     process::run(&["verify-backup", source], &[], "").await
@@ -216,13 +228,8 @@ async fn after_a_restore_streams_start_again_erasures_are_repeated_and_no_mail_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_without_the_ledger_of_the_backup_needs_a_flag() {
-    let (server, place) = (TestServer::start().await, Place::new());
-    server.customer("Eve").await;
-    server.quiet().await;
-    let (url, backup) = (server.database.url.clone(), place.path("backup"));
-    let erase = ["user", "erase", "eve@example.com", "--conversations", "redact"];
-    succeeded(&run(&erase, &url, &attachments(), &ledger(&url)).await);
-    succeeded(&back_up(&url, &backup).await);
+    let place = Place::new();
+    let (server, backup) = back_up_after_an_erasure(&place).await;
     let (database, files) = (TestDatabase::empty().await, place.path("files"));
     let none = place.path("mistyped");
     let stopped = run(&["restore", &backup], &database.url, &files, &none).await;
@@ -234,7 +241,8 @@ async fn a_restore_without_the_ledger_of_the_backup_needs_a_flag() {
     succeeded(&restored);
     assert!(restored.stdout.contains("WARNING: it lacked 1 erasures"), "{}", restored.stdout);
     let database = TestDatabase::empty().await;
-    let restored = run(&["restore", &backup], &database.url, &files, &ledger(&url)).await;
+    let restored =
+        run(&["restore", &backup], &database.url, &files, &ledger(&server.database.url)).await;
     succeeded(&restored);
     assert!(restored.stdout.contains(" had 1 entries"), "{}", restored.stdout);
     server.stop().await;
@@ -242,13 +250,8 @@ async fn a_restore_without_the_ledger_of_the_backup_needs_a_flag() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_restore_creates_no_key_and_no_demo_data_in_a_new_data_folder() {
-    let (server, place) = (TestServer::start().await, Place::new());
-    server.customer("Eve").await;
-    server.quiet().await;
-    let (url, backup) = (server.database.url.clone(), place.path("backup"));
-    let erase = ["user", "erase", "eve@example.com", "--conversations", "redact"];
-    succeeded(&run(&erase, &url, &attachments(), &ledger(&url)).await);
-    succeeded(&back_up(&url, &backup).await);
+    let place = Place::new();
+    let (server, backup) = back_up_after_an_erasure(&place).await;
     let folder = DataFolder::new("refused-restore");
     let none = place.path("mistyped");
     let variables = [

@@ -1,5 +1,5 @@
-import { saveText } from "../drafts";
 import type { Scalar } from "../api/document";
+import { saveText } from "../drafts";
 import type { Text } from "./catalogue";
 import type en from "./en";
 
