@@ -130,9 +130,15 @@ fn bucket<'p>(
 ) -> Result<Option<(S3Settings, &'p str)>, StartError> {
     let Some(address) = place.strip_prefix(BUCKET) else { return Ok(None) };
     let (bucket, prefix) = address.split_once('/').unwrap_or((address, ""));
-    if config.storage.s3.access_key.is_none() {
-        let problem = "is required for a backup in a bucket, with the other settings of storage.s3";
-        return Err(invalid_setting("storage.s3.access_key", problem));
+    let s3 = &config.storage.s3;
+    for (key, is_set) in [
+        ("storage.s3.region", s3.region.is_some()),
+        ("storage.s3.access_key", s3.access_key.is_some()),
+        ("storage.s3.secret_key", s3.secret_key.is_some()),
+    ] {
+        if !is_set {
+            return Err(invalid_setting(key, "is required for a backup in a bucket"));
+        }
     }
     Ok(Some((storage::s3_settings(&config.storage.s3, bucket), prefix.trim_matches('/'))))
 }

@@ -87,7 +87,7 @@ fn parse(
         (None, Some(file)) => read(&file)?,
         (None, None) => {
             let problem = "is required with your own database and has no default: set it to the \
-                           output of `openssl rand -hex 32`, and back it up with the database";
+                           output of `openssl rand -hex 32`, and keep a copy apart from the backups";
             return Err(invalid_setting(SEALING_KEYS, problem));
         }
     };

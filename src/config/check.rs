@@ -8,12 +8,17 @@ use super::{error::ConfigError, settings::Config};
 const NOT_A_WEB_URL: &str =
     "must be an ASCII URL that starts with http:// or https:// and names a host";
 
-/// Checks that every number is within the range of its key.
+/// Checks that every number is within the range of its key, and that no path is empty.
 ///
 /// # Errors
-/// `Value` for a number out of range, `Type` for one too large to compare.
-pub(super) fn check_ranges(values: &Values) -> Result<(), ConfigError> {
+/// `Value` for a number out of range or an empty path, `Type` for a number too large to compare.
+pub(super) fn check_values(values: &Values) -> Result<(), ConfigError> {
     for key in Config::keys() {
+        if key.is_path() {
+            let path = values.get::<Option<String>>(key.name).unwrap_or_default();
+            let problem = "must not be empty: leave it out, or name a path";
+            require(path.is_none_or(|path| !path.is_empty()), key.name, problem)?;
+        }
         let Some(range) = &key.range else { continue };
         let value = values
             .get::<Option<i64>>(key.name)
@@ -85,8 +90,6 @@ fn check_storage(config: &Config) -> Result<(), ConfigError> {
     let s3 = &config.storage.s3;
     let fits = s3.endpoint.as_deref().is_none_or(is_web_url);
     require(fits, "storage.s3.endpoint", NOT_A_WEB_URL)?;
-    let fits = config.storage.folder.as_ref().is_none_or(|folder| !folder.as_os_str().is_empty());
-    require(fits, "storage.folder", "must not be empty")?;
     // Backups use the others without it.
     if s3.bucket.is_none() {
         return Ok(());

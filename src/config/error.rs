@@ -36,6 +36,14 @@ pub enum ConfigError {
         /// The reason.
         cause: String,
     },
+    /// A secret that is set twice.
+    #[error("`{variable}` and `{file_variable}` are both set: set only one of them")]
+    Both {
+        /// The environment variable that has the secret.
+        variable: String,
+        /// The one that names its file.
+        file_variable: String,
+    },
     /// A key that does not exist.
     #[error(
         "unknown key `{key}` in {place}. `ticketwire config reference` lists all keys of version \

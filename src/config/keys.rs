@@ -34,6 +34,11 @@ impl Key {
     pub(super) fn file_variable(&self) -> Option<String> {
         self.type_name.contains("Secret").then(|| format!("{}_FILE", self.variable()))
     }
+
+    /// Whether its value is a path.
+    pub(super) fn is_path(&self) -> bool {
+        self.type_name.contains("PathBuf")
+    }
 }
 
 /// Declares a section of the configuration: its struct, and the list of its keys.

@@ -11,7 +11,7 @@ use std::{
 use config::{Config as Values, ConfigError as ValueError, File, FileFormat};
 
 use super::{
-    check::{check_ranges, check_rules},
+    check::{check_rules, check_values},
     error::ConfigError,
     form::{Given, check_form},
     keys::VARIABLE_PREFIX,
@@ -65,7 +65,7 @@ impl Config {
         }
         let values = sources.build().map_err(type_error)?;
         let config: Self = values.clone().try_deserialize().map_err(type_error)?;
-        check_ranges(&values)?;
+        check_values(&values)?;
         check_rules(&config)?;
         Ok(config)
     }
@@ -186,6 +186,10 @@ fn read_environment(
         } else if let Some(key) =
             keys.iter().find(|key| key.file_variable().as_ref() == Some(variable))
         {
+            let both = key.variable();
+            if environment.iter().any(|(other, _)| *other == both) {
+                return Err(ConfigError::Both { variable: both, file_variable: variable.clone() });
+            }
             values.push((key.name, read_secret(variable, value)?));
         } else if variable.starts_with(VARIABLE_PREFIX)
             && variable != FILE_VARIABLE

@@ -58,9 +58,21 @@ fn errors_name_the_key() {
         ("TICKETWIRE_LOG_FORMAT", "xml", "`log.format` must be text or json"),
         ("DATABASE_URL_FILE", "/nowhere/at/all", "/nowhere/at/all"),
         ("DATABASE_URL_FILE", "", "`DATABASE_URL_FILE`"),
+        ("TICKETWIRE_STORAGE_ERASURE_LEDGER", "", "`storage.erasure_ledger` must not be empty"),
+        ("TICKETWIRE_DATA_DIR", "", "`data_dir` must not be empty"),
     ] {
         let error = load(&[(variable, value)], &[]).unwrap_err();
         assert!(error.contains(expected), "{variable}={value}: {error}");
+    }
+}
+
+#[test]
+fn a_secret_and_its_file_are_not_both_set() {
+    let mut environment = [("DATABASE_URL", "postgres:///a"), ("DATABASE_URL_FILE", "/nowhere")];
+    for _ in 0..2 {
+        let error = load(&environment, &[]).unwrap_err();
+        assert!(error.contains("`DATABASE_URL` and `DATABASE_URL_FILE` are both set"), "{error}");
+        environment.reverse();
     }
 }
 

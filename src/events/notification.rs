@@ -96,6 +96,8 @@ pub struct NotificationStream {
     late: Vec<(i64, NotificationId)>,
     /// Notifications that were read and not delivered yet.
     pending: VecDeque<DeliveredNotification>,
+    /// The counts of those that were read together, except the last one.
+    counts: Option<UnreadCounts>,
     phase: Phase,
     counted: CountedStream,
 }
@@ -159,6 +161,7 @@ impl EventLog {
                 .map_or(notified_up_to, |after| after.notified_up_to.min(notified_up_to)),
             late,
             pending: VecDeque::new(),
+            counts: None,
             phase: resync.map_or(Phase::CatchingUp, Phase::Resync),
             counted: self.metrics.subscriber(kind),
         })
@@ -240,7 +243,13 @@ impl NotificationStream {
         }
         let cursor = self.cursor();
         self.counted.delivered();
-        Ok(NotificationItem::Added { cursor, notification, counts: self.counts().await? })
+        // Counting reads all of an account's own tickets.
+        let counts = match self.counts.take().filter(|_| !self.pending.is_empty()) {
+            Some(counts) => counts,
+            None => self.counts().await?,
+        };
+        self.counts = (!self.pending.is_empty()).then_some(counts);
+        Ok(NotificationItem::Added { cursor, notification, counts })
     }
 
     async fn checkpoint(&self) -> Result<NotificationItem, DbError> {
@@ -269,6 +278,7 @@ impl NotificationStream {
             self.advance_to(self.position.max(stored.until));
         }
         self.pending = stored.notifications.into();
+        self.counts = None;
         Ok(!self.pending.is_empty())
     }
 

@@ -26,7 +26,8 @@ struct State {
 pub(super) struct NotificationWaker {
     accounts: Arc<NotifiedAccounts>,
     account: AccountId,
-    woken: watch::Receiver<()>,
+    /// `Some` until this is dropped.
+    woken: Option<watch::Receiver<()>>,
 }
 
 impl NotifiedAccounts {
@@ -39,7 +40,7 @@ impl NotifiedAccounts {
     pub(super) fn watch(self: &Arc<Self>, account: AccountId) -> NotificationWaker {
         let mut state = self.lock();
         let sender = state.streams.entry(account).or_default();
-        NotificationWaker { accounts: Arc::clone(self), account, woken: sender.subscribe() }
+        NotificationWaker { accounts: Arc::clone(self), account, woken: Some(sender.subscribe()) }
     }
 
     /// Returns the position up to which notifications have been announced, all of which are stored.
@@ -77,14 +78,18 @@ impl NotificationWaker {
     /// Waits until there may be notifications that were not there when this was last called.
     pub(super) async fn woken(&mut self) {
         // The sender exists as long as this does.
-        let _ = self.woken.changed().await;
+        if let Some(woken) = &mut self.woken {
+            let _ = woken.changed().await;
+        }
     }
 }
 
 impl Drop for NotificationWaker {
     fn drop(&mut self) {
         let mut state = self.accounts.lock();
-        let last = state.streams.get(&self.account).is_some_and(|it| it.receiver_count() <= 1);
+        // Before others count the receivers.
+        drop(self.woken.take());
+        let last = state.streams.get(&self.account).is_some_and(|it| it.receiver_count() == 0);
         if last {
             state.streams.remove(&self.account);
         }

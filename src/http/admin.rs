@@ -43,10 +43,12 @@ async fn metrics(State(api): State<Api>, headers: HeaderMap) -> Response {
     add_node(&mut snapshot, &api);
     add_pools(&mut snapshot, &api);
     process::add(&mut snapshot);
-    let backlog = time::timeout(TIMEOUT, monitor::backlog(&api.database, api.ambient.now())).await;
+    let backlog = time::timeout(TIMEOUT, monitor::backlog(&api.database, api.ambient.now()));
+    let (backlog, ready) = tokio::join!(backlog, api.readiness.ask(&api.database));
     let backlog = backlog.unwrap_or_else(|_| Err(DbError::Unavailable("no answer in time".into())));
-    let up = i64::from(backlog.is_ok());
-    snapshot.gauge("database_up", "1 if the database answered this request, otherwise 0", up);
+    let up = i64::from(backlog.is_ok() && ready.is_ok());
+    let help = "1 if the database answered this request and accepts changes, otherwise 0";
+    snapshot.gauge("database_up", help, up);
     match backlog {
         Ok(backlog) => add(&mut snapshot, backlog),
         Err(error) => tracing::warn!(%error, "reading the metrics of the database failed"),

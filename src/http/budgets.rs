@@ -47,6 +47,7 @@ pub struct Budgets {
     requests: Slots,
     turns: Turns,
     message_turns: Turns,
+    document_turns: Turns,
     sockets: Slots,
     streams: Slots,
     uploads: Slots,
@@ -80,6 +81,7 @@ impl Budgets {
             requests: Slots::default(),
             turns: Turns::default(),
             message_turns: Turns::default(),
+            document_turns: Turns::default(),
             sockets: Slots::default(),
             streams: Slots::default(),
             uploads: Slots::default(),
@@ -122,6 +124,12 @@ impl Budgets {
     pub fn try_message_turn(&self, actor: &Actor, origin: &ClientOrigin) -> Option<Turn> {
         let max = self.parallel_messages(actor);
         self.message_turns.try_take(party(actor, origin), max, share(actor))
+    }
+
+    /// Waits until a document that came over a websocket may be read: one of the caller at a time, on
+    /// any number of sockets.
+    pub async fn document_turn(&self, actor: &Actor, origin: &ClientOrigin) -> Turn {
+        self.document_turns.take(party(actor, origin), 1, share(actor)).await
     }
 
     fn parallel_messages(&self, actor: &Actor) -> usize {

@@ -30,7 +30,7 @@
 //!
 //! - The document may be shared: `graphql::can_fan_out` allows only fields whose values depend
 //!   on the message and the subscriber's class. Everything else is executed directly.
-//! - The subscribers belong to the same group ([`group::FanOutGroups::join`]). Its key is the
+//! - The subscribers belong to the same group ([`group::FanOutGroups::find`]). Its key is the
 //!   document, the operation's name and the subscriber's class: the staff of one role and
 //!   language, or one customer with one language. Variables are not part of it, since they only
 //!   select which messages a subscriber receives.
@@ -116,7 +116,7 @@ pub async fn start(
     operation: Option<OperationType>,
 ) -> Operation {
     let group = match operation {
-        Some(OperationType::Subscription) => api.fan_out.join(&mut request, &actor),
+        Some(OperationType::Subscription) => api.fan_out.find(&mut request, &actor),
         _ => None,
     };
     match group {

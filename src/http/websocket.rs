@@ -40,7 +40,7 @@ use super::{
     api::Api,
     authentication::{self, SESSION_USE_INTERVAL},
     body::MAX_BODY,
-    budgets::delay_refusal,
+    budgets::{REFUSAL_DELAY, delay_refusal},
     connection::Written,
     execution::{self, OperationLog, Output},
     guard,
@@ -66,6 +66,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(25);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many operations may run on a socket at a time.
 const MAX_OPERATIONS: usize = 100;
+/// The longest message before `connection_init` is accepted, in bytes.
+const MAX_INIT: usize = 16_384;
 /// The longest id of an operation, in bytes.
 const MAX_ID: usize = 256;
 /// The size of the read buffer, in bytes, which a socket has even while it is idle. It grows for a
@@ -411,13 +413,17 @@ impl Connection {
     }
 
     async fn on_text(&mut self, text: &str) -> Result<(), End> {
+        if self.credentials.is_none() && text.len() > MAX_INIT {
+            return Err(self.refuse_message(CloseReason::BAD_MESSAGE));
+        }
         let received = message::read(text);
         let received = received.map_err(|()| self.refuse_message(CloseReason::BAD_MESSAGE))?;
         let message = match received {
             Received::Message(message) => message,
             Received::Unreadable { id, problem } => {
                 self.accept_operation(&id)?;
-                self.refuse(&id, ServerError::new(problem, None), self.begin());
+                let error = ServerError::new(problem, None);
+                Box::pin(self.refuse(&id, error, self.begin())).await;
                 return Ok(());
             }
         };
@@ -433,7 +439,9 @@ impl Connection {
             FromClient::Pong { .. } => Ok(()),
             // Its client sends it again to another node.
             FromClient::Subscribe { .. } if self.stop == Stop::WhenAnswered => Ok(()),
-            FromClient::Subscribe { id, payload } => self.subscribe(id, (*payload).into()),
+            FromClient::Subscribe { id, payload } => {
+                Box::pin(self.subscribe(id, (*payload).into())).await
+            }
             FromClient::Complete { id } => {
                 self.operations.remove(&id);
                 Ok(())
@@ -491,25 +499,31 @@ impl Connection {
         Ok(credentials)
     }
 
-    fn subscribe(&mut self, id: String, mut request: async_graphql::Request) -> Result<(), End> {
+    async fn subscribe(
+        &mut self,
+        id: String,
+        mut request: async_graphql::Request,
+    ) -> Result<(), End> {
         let Credentials { token, actor, .. } = self.accept_operation(&id)?;
         let (token, actor, log) = (token.clone(), *actor, self.begin());
         if self.operations.len() >= MAX_OPERATIONS {
             let message = format!(
                 "A websocket may run {MAX_OPERATIONS} operations at a time: complete one first."
             );
-            self.refuse(&id, ServerError::new(message, None), log);
+            self.refuse(&id, ServerError::new(message, None), log).await;
             return Ok(());
         }
-        let documents = &self.api.documents;
-        let operation =
-            match guard::validate_document(&mut request, documents, self.api.limits.aliases) {
-                Err(error) => {
-                    self.refuse(&id, error, log);
-                    return Ok(());
-                }
-                Ok(operation) => operation,
-            };
+        let (documents, aliases) = (&self.api.documents, self.api.limits.aliases);
+        let turn = self.api.budgets.document_turn(&actor, &self.origin).await;
+        let validated = guard::validate_document(&mut request, documents, aliases);
+        drop(turn);
+        let operation = match validated {
+            Err(error) => {
+                self.refuse(&id, error, log).await;
+                return Ok(());
+            }
+            Ok(operation) => operation,
+        };
         log.set_operation(&mut request, operation);
         let live = operation == Some(OperationType::Subscription);
         let budgets = &self.api.budgets;
@@ -520,7 +534,7 @@ impl Connection {
         };
         let slot = match slot {
             Err(exceeded) => {
-                self.refuse(&id, exceeded.into(), log);
+                self.refuse(&id, exceeded.into(), log).await;
                 return Ok(());
             }
             Ok(slot) => slot,
@@ -569,12 +583,17 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues the error of an operation that is not executed, and logs it.
-    fn refuse(&mut self, id: &str, error: ServerError, log: OperationLog) {
+    /// Queues the error of an operation that is not executed, and logs it. Without an account its
+    /// client waits a little, so that one that tries again at once takes little time from others.
+    async fn refuse(&mut self, id: &str, error: ServerError, log: OperationLog) {
         let mut errors = vec![error];
         response::complete_errors(&mut errors, None);
         log.refused(&errors);
         self.send_error(id, &errors);
+        let actor = self.credentials.as_ref().map(|credentials| credentials.actor);
+        if actor.is_none_or(|actor| actor.identity().is_none()) {
+            time::sleep(REFUSAL_DELAY).await;
+        }
     }
 
     /// Queues the errors of an operation that was not executed. They are complete.

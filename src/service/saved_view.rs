@@ -18,7 +18,7 @@ use crate::{
         ids::{AccountId, CategoryId, SavedViewId},
         policy::{self, Action, Resource},
         saved_view::{MAX_COUNTED, SavedView},
-        search::SearchQuery,
+        search::{SearchError, SearchQuery, SearchText},
         staff_list::StaffList,
         text::Label,
         ticket_conditions::{AssigneeCondition, TicketConditions},
@@ -92,17 +92,21 @@ pub async fn counts(
     authorise(actor, Action::ViewInternal, Resource::Desk)?;
     let reader = policy::reader(actor).ok_or(ServiceError::Unauthenticated)?;
     let views = by_ids(actor, services, ids).await?;
-    let filters = views.iter().map(|view| {
-        let text = view.conditions.text.as_deref();
-        let search = text.and_then(|text| SearchQuery::parse(text, services.number_prefix()).ok());
-        view.conditions.list_filter(reader, search)
-    });
-    let filters = &filters.collect::<Vec<_>>();
+    // The tickets of a view whose text is no search any more, since the prefix of ticket numbers has
+    // changed, are neither listed nor counted.
+    let (ids, filters) = &views
+        .iter()
+        .filter_map(|view| {
+            let text = view.conditions.text.as_deref();
+            let search = text.map(|text| SearchQuery::parse(text, services.number_prefix()));
+            Some((view.id, view.conditions.list_filter(reader, search.transpose().ok()?)))
+        })
+        .collect::<(Vec<_>, Vec<_>)>();
     let limit = services.settings.search_timeout;
     let count = async |db: &mut _| ticket::list::capped_counts(db, filters, MAX_COUNTED).await;
     let counts = services.database.read_within(limit, count).await;
     let counts = counts.map_err(|error| ServiceError::slow(error, COUNT_ADVICE))?;
-    Ok(views.iter().map(|view| view.id).zip(counts).collect())
+    Ok(ids.iter().copied().zip(counts).collect())
 }
 
 const COUNT_ADVICE: &str = "Count the tickets of fewer views at a time.";
@@ -267,7 +271,7 @@ impl Entry for SavedView {
 fn valid_conditions(
     validation: &mut Validation,
     services: &Services,
-    conditions: TicketConditions,
+    mut conditions: TicketConditions,
 ) -> Option<TicketConditions> {
     let categories = conditions.categories.as_ref().map_or(0, Vec::len);
     if categories > MAX_CATEGORIES {
@@ -278,14 +282,17 @@ fn valid_conditions(
         validation.add(UserError::new("filter", UserErrorCode::TooMany, message));
         return None;
     }
-    let text = conditions.text.as_deref();
-    let error = match text.map(|text| SearchQuery::parse(text, services.number_prefix())) {
-        Some(Err(error)) => Some(format!("The text {error}.")),
+    let error = match conditions.text.as_deref().map(|text| valid_text(services, text)).transpose()
+    {
+        Err(error) => Some(format!("The text {error}.")),
         _ if conditions.is_unread.is_some() && !conditions.has_assignee() => Some(
             "A view can use `isUnread` only together with `isAssignedToMe: true` or `assigneeId`."
                 .to_owned(),
         ),
-        _ => None,
+        Ok(text) => {
+            conditions.text = text;
+            None
+        }
     };
     match error {
         Some(message) => {
@@ -294,6 +301,14 @@ fn valid_conditions(
         }
         None => Some(conditions.deduplicated()),
     }
+}
+
+/// Returns a text as it is stored. A search accepts any long text that has a ticket number; a view,
+/// which repeats its text, does not.
+fn valid_text(services: &Services, text: &str) -> Result<String, SearchError> {
+    let text = SearchText::parse(text)?.as_str().to_owned();
+    SearchQuery::parse(&text, services.number_prefix())?;
+    Ok(text)
 }
 
 /// Checks that the categories and accounts of conditions exist. Retired categories do.

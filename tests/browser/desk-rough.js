@@ -521,17 +521,54 @@ async function keepsTheFocusAtWhatIsChanged(browser, { anna, ilya }) {
     await page.keyboard.press("Enter");
     await hasFocus(button(name));
   }
+  // What is asked for next waits until the order is stored, which names all of the list.
+  const release = await hold(page, (request) => mentions(request, "mutation OrderCannedAnswers"));
+  await button("Move Lower up").click();
   for (const [name, next] of [["Retire Lower", "Restore Lower"], ["Restore Lower", "Retire Lower"]]) {
     await button(name).focus();
     await page.keyboard.press("Enter");
+    release();
     await hasFocus(button(next));
   }
+  assert.equal(await page.getByText("Nothing was changed").count(), 0);
   await page.goto(`${origin}desk?view=open`);
   await page.getByLabel(`Select ${ticket.number}`).check();
   await button("Priority").click();
   await page.getByRole("option", { name: "Low", exact: true }).click();
   await page.getByText("1 ticket was changed.").waitFor();
   await hasFocus(button("Priority"));
+  await page.context().close();
+}
+
+async function saysThatATicketIsBehind(browser, { anna }) {
+  const ticket = await anna.openTicket("Is behind");
+  const page = await work(browser, AGENT, "/account");
+  const held = [];
+  const line = { isHeld: false };
+  await page.context().routeWebSocket(/\/graphql$/, (socket) => {
+    const server = socket.connectToServer();
+    let id = null;
+    line.socket = socket;
+    socket.onMessage((message) => {
+      if (message.includes("ticketEvents(")) ({ id } = JSON.parse(message));
+      server.send(message);
+    });
+    server.onMessage((message) => {
+      if (line.isHeld && id && message.includes(id)) held.push(() => socket.send(message));
+      else socket.send(message);
+    });
+  });
+  await page.goto(`${origin}desk/tickets/${ticket.number}`);
+  await page.getByLabel("Your note. Only staff see it.").or(page.getByRole("button", { name: "Note for staff" })).first().waitFor();
+  // After a lost line the queue reaches the present, and the ticket does not.
+  line.isHeld = true;
+  await line.socket.close({ code: 1013 });
+  await until(async () => (await page.evaluate(() => true)) && held.length > 0, "the ticket is followed again");
+  const behind = page.getByText("Catching up");
+  await behind.waitFor();
+  line.isHeld = false;
+  for (const send of held) send();
+  await behind.waitFor({ state: "detached" });
   await page.context().close();
 }
 
@@ -1075,7 +1112,7 @@ main("desk-rough", async (browser) => {
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
     showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, findsWhatWasTypedLast, breaksLongWords, breaksLongNames, knowsNoMalformedAddress, leadsOnFromAnAddressOfNothing,
-    keepsTheFocusAtWhatIsChanged, returnsToTheSearchForPeople,
+    keepsTheFocusAtWhatIsChanged, saysThatATicketIsBehind, returnsToTheSearchForPeople,
     beginsWithANoteThatWasNotSent, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
     keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, followsAgainAfterAFailure, readsWhatStandsBesideATicketRarely,
     asksBeforeATextInADialogIsLost,

@@ -322,6 +322,23 @@ async function losesOnlyTheExpiredFile(browser, { anna }) {
   await page.context().close();
 }
 
+async function givesUpAFileOnADeadLine(browser, { anna }) {
+  const { page } = await openTicket(browser, anna, "Dead line");
+  await page.clock.install();
+  // The server answers nothing.
+  const isUpload = (request) => request.headers()["content-type"].startsWith("multipart");
+  const held = [];
+  await page.route("**/graphql", (route) => (isUpload(route.request()) ? held.push(route) : route.fallback()));
+  await page.locator("input[type=file]").setInputFiles([{ name: "dead.txt", mimeType: "text/plain", buffer: Buffer.from("dead") }]);
+  await until(async () => (await page.evaluate(() => true)) && held.length === 1, "the file is sent");
+  await page.clock.fastForward("01:01");
+  await page.getByText("dead.txt was not uploaded.").waitFor();
+  await page.unroute("**/graphql");
+  await page.getByRole("button", { name: "Upload dead.txt again" }).click();
+  await page.getByRole("button", { name: "Remove dead.txt" }).waitFor();
+  await page.context().close();
+}
+
 async function sendsNothingWithoutAFileThatFailed(browser, { anna }) {
   const { ticket, page } = await openTicket(browser, anna, "Half of the files");
   const picker = page.locator("input[type=file]");
@@ -761,7 +778,7 @@ main("portal-drafts", async (browser) => {
   const only = process.env.ONLY;
   for (const check of [keepsThePageWhileNothingIsStored, waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
     leavesNothingToTheNextPerson, isOneDraftInTwoTabs, endsAnEditInAllTabs, keepsAnEditOfAnErasedCommentReadable, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
-    sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, keepsTheFocusAtWhatIsChanged, keepsTheFocusWhereSomethingEnds, actsOnceOnADoubleClick,
+    givesUpAFileOnADeadLine, sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, keepsTheFocusAtWhatIsChanged, keepsTheFocusWhereSomethingEnds, actsOnceOnADoubleClick,
     leavesATextToTheField, sendsNoFileThatIsTooLarge,
     showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, takesTheTextAlongFromAClosedTicket, offersASecondFactorToEachPerson,
     sendsOthersWhileTheServerFailsAtOne, signsInWhenNothingMoreCanBeStored, saysWhyATicketIsNotShown,

@@ -184,3 +184,29 @@ async fn a_subscription_is_refused_with_the_same_code_with_and_without_fan_out()
     assert_eq!(refused(&server.anonymous(), &ticket.id, None).await, "UNAUTHENTICATED");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_whose_variables_are_invalid_shares_nothing() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let mut socket = marta.socket().await;
+    // While the first is being refused, the second starts.
+    for n in 0..20 {
+        let query = format!(
+            "subscription S{n}($id: ID!, $after: String) {{ ticketEvents(ticketId: $id, after: $after) {{ __typename }} }}"
+        );
+        socket.subscribe("invalid", &query, json!({ "id": ticket.id, "after": true })).await;
+        socket.subscribe(&format!("valid {n}"), &query, json!({ "id": ticket.id })).await;
+        let both = [socket.message().await, socket.message().await];
+        let refused = both.iter().find(|message| message["id"] == "invalid").unwrap();
+        assert_eq!(refused["type"], "error", "{refused}");
+    }
+    anna.comment(&ticket, "hello").await;
+    for _ in 0..20 {
+        let message = socket.message().await;
+        let data = &message["payload"]["data"]["ticketEvents"];
+        assert_eq!(data["__typename"], "CommentAdded", "{message}");
+    }
+    server.stop().await;
+}

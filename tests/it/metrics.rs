@@ -298,6 +298,14 @@ async fn in_memory_metrics_are_served_while_the_database_is_down() {
     let name = server.database.url.clone();
     let name = name.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
     let admin = connect(&server.database.url.replace(&name, "postgres")).await;
+    // One that is read-only keeps nodes from being ready too.
+    let read_only = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
+    admin.batch_execute(&read_only).await.unwrap();
+    until_metric(&server, "ticketwire_database_up", |up| up == 0.0).await;
+    assert!(metric(&server, "ticketwire_feed_head_position").await.is_some());
+    let writable = format!("ALTER DATABASE {name} RESET default_transaction_read_only");
+    admin.batch_execute(&writable).await.unwrap();
+    until_metric(&server, "ticketwire_database_up", |up| up == 1.0).await;
     // A separate statement, so that nobody reconnects before it takes effect.
     let closed = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
     admin.batch_execute(&closed).await.unwrap();

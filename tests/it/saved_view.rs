@@ -309,6 +309,7 @@ async fn views_refuse_invalid_input_and_strangers() {
         (server.machine(&Scope::ALL).await, "FORBIDDEN"),
     ];
     let before = server.content().await;
+    let long = format!("[CS-234567] {}", "x".repeat(20_000));
     for (name, filter, code, part) in [
         ("", json!({}), "REQUIRED", "The name"),
         ("x", json!({ "categoryIds": ["garbage"] }), "NOT_FOUND", "a category"),
@@ -316,6 +317,10 @@ async fn views_refuse_invalid_input_and_strangers() {
         ("x", json!({ "assigneeId": "garbage" }), "NOT_FOUND", "an account"),
         ("x", json!({ "reporterId": SALES }), "NOT_FOUND", "an account"),
         ("x", json!({ "text": " " }), "INVALID", "The text must not be empty."),
+        // A search would look for the number only.
+        ("x", json!({ "text": "[CS-234567]\n\0" }), "INVALID", "has a line break"),
+        ("x", json!({ "text": "[CS-234567]\n\u{202e}x" }), "INVALID", "has a line break"),
+        ("x", json!({ "text": long }), "INVALID", "at most 255 characters"),
         ("x", json!({ "isUnread": true }), "INVALID", "`isAssignedToMe: true`"),
         ("x", json!({ "isUnread": true, "assigneeId": null }), "INVALID", "`isAssignedToMe: true`"),
     ] {
@@ -367,5 +372,23 @@ async fn views_refuse_invalid_input_and_strangers() {
         let reply = send(client, "create", input).await;
         assert_eq!(reply.user_errors("createSavedView"), ["TOO_MANY"]);
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tickets_of_a_view_whose_text_is_no_search_any_more_are_not_counted() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    anna.create_ticket("Disk full").await;
+    save(&marta, "words", false, json!({ "text": "disk" })).await;
+    save(&marta, "all", false, json!({})).await;
+    let outdate =
+        "UPDATE saved_views SET filter = jsonb_set(filter, '{text}', to_jsonb(repeat('disk ', 30)))
+        WHERE name = 'words'";
+    server.database.connect().await.execute(outdate, &[]).await.unwrap();
+    let data = marta.ok("{ savedViews { name ticketCount } }", json!({})).await;
+    let expected =
+        json!([{ "name": "words", "ticketCount": null }, { "name": "all", "ticketCount": 1 }]);
+    assert_eq!(data["savedViews"], expected);
     server.stop().await;
 }

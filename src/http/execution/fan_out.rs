@@ -31,8 +31,8 @@ const SMALL_MESSAGE: usize = 16_384;
 const MIN_AHEAD: usize = 2;
 const PANICKED: Unshareable = Unshareable::Failed(code::INTERNAL);
 
-/// Starts a subscription of a group. It is validated and authorised by a normal execution,
-/// which then leaves the subscription in a slot instead of reading it.
+/// Starts a subscription, and joins it to a group. It is validated and authorised by a normal
+/// execution, which then leaves the subscription in a slot instead of reading it.
 pub async fn start(
     api: Api,
     actor: Actor,
@@ -47,6 +47,7 @@ pub async fn start(
     let first = execution.next().await;
     // If the slot is empty, the first output says why the subscription did not start.
     let Some(subscription) = slot.take() else { return stream::iter(first).boxed() };
+    let group = api.fan_out.join(group);
     let executor = Arc::new(MessageExecutor { api, actor, origin, group });
     let subscription = Box::new(subscription);
     let stream = FanOutStream { subscription, executor, ahead: None, max_ahead: MIN_AHEAD };

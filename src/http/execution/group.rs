@@ -78,7 +78,8 @@ pub struct SharedRequest {
     query: Arc<str>,
     operation_name: Option<String>,
     document: ExecutableDocument,
-    /// The variables of the first subscriber. Messages do not depend on them.
+    /// The variables of the first subscriber. Messages do not depend on them, but are executed only if
+    /// they are valid.
     variables: Variables,
 }
 
@@ -92,9 +93,9 @@ impl FanOutGroups {
         }
     }
 
-    /// Returns the group of a subscription whose document the guard has validated, and creates
-    /// it if necessary. Returns `None` if its responses cannot be shared.
-    pub fn join(&self, request: &mut Request, actor: &Actor) -> Option<Arc<FanOutGroup>> {
+    /// Returns the group of a subscription whose document the guard has validated, or a new one
+    /// that nobody else finds. Returns `None` if its responses cannot be shared.
+    pub fn find(&self, request: &mut Request, actor: &Actor) -> Option<Arc<FanOutGroup>> {
         let key = GroupKey {
             query: request.query.as_str().into(),
             operation_name: request.operation_name.clone(),
@@ -103,14 +104,26 @@ impl FanOutGroups {
         if let Some(group) = lock(&self.groups).get(&key).and_then(Weak::upgrade) {
             return Some(group);
         }
-        let group = Arc::new(FanOutGroup {
+        Some(Arc::new(FanOutGroup {
             groups: self.clone(),
-            key: key.clone(),
             request: Arc::new(SharedRequest::new(request, &key)?),
+            key,
             number: self.created.fetch_add(1, Ordering::Relaxed),
-        });
-        lock(&self.groups).insert(key, Arc::downgrade(&group));
-        Some(group)
+        }))
+    }
+
+    /// Has others find the group of a subscription that has started, whose variables are therefore
+    /// valid. Returns the group of a subscription that has started before it, if there is one.
+    pub fn join(&self, group: Arc<FanOutGroup>) -> Arc<FanOutGroup> {
+        let mut groups = lock(&self.groups);
+        if let Some(joined) = groups.get(&group.key).and_then(Weak::upgrade) {
+            // A group that is dropped locks the groups.
+            drop(groups);
+            return joined;
+        }
+        groups.insert(group.key.clone(), Arc::downgrade(&group));
+        drop(groups);
+        group
     }
 }
 

@@ -38,6 +38,9 @@ export const session = $state({
   mustProtect: false,
 });
 
+/** Whom the server is being asked about. */
+let asked: Viewer | null = null;
+
 /** What ends when a person signs out, or another one signs in: all that is not of this account. */
 export const leaving = new Set<(account: string | null) => void>();
 
@@ -100,14 +103,23 @@ function noteError(error: ApiError): void {
   if (error.code === "UNAUTHENTICATED" && session.viewer) void ask();
 }
 
-/** Asks the server whose session the cookie is, after it has rejected one in the account's name. */
+/** Asks the server until it says whose session the cookie is, after it has rejected one in the account's name. */
 async function ask(): Promise<void> {
   const shown = session.viewer;
-  const { data, error } = await attemptAsAnybody(BOOT, {}).catch(() => ({ data: null, error: null }));
-  // They may have signed in again meanwhile.
-  if (shown !== session.viewer) return;
+  if (asked === shown) return;
+  asked = shown;
+  // They may sign in again meanwhile.
+  for (let attempts = 0; shown === session.viewer && !(await isClear(shown)); attempts += 1) await pause(attempts);
+  if (asked === shown) asked = null;
+}
+
+/** Asks once. Returns false if the server doesn't say. */
+async function isClear(shown: Viewer | null): Promise<boolean> {
+  const { data, error } = await attemptAsAnybody(BOOT, {}).catch((failure) => ({ data: null, error: asApiError(failure) }));
+  if (shown !== session.viewer) return true;
   if (data?.viewer && data.viewer.id !== shown?.id) replace();
   else if (error?.code === "UNAUTHENTICATED") end();
+  return !error?.isTransient;
 }
 
 /** The cookie is that of the person who has signed in last, and so would be whatever is sent. */

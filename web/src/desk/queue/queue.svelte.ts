@@ -1,5 +1,5 @@
 import { ApiError, asApiError, request } from "../../shared/api/client";
-import { line } from "../../shared/api/line.svelte";
+import { setBehind } from "../../shared/api/line.svelte";
 import { stay, type Following } from "../../shared/api/stay";
 import { join } from "../../shared/join";
 import { CATEGORIES, CHANGES, COUNTS, CURSOR, ROWS, type Category, type Change, type Counts, type Page, type Row } from "./documents";
@@ -48,7 +48,7 @@ class Queue {
       load: () => this.#load(),
       next: (change: Change) => this.#process(change),
       fail: (error) => {
-        line.isBehind = false;
+        setBehind(this, false);
         this.failure = error;
       },
       wait: (error) => {
@@ -60,7 +60,7 @@ class Queue {
       following.stop();
       clearTimeout(this.#timer);
       this.#timer = undefined;
-      line.isBehind = false;
+      setBehind(this, false);
       // Answers that are still to come are this person's.
       this.#me = "";
       this.#turn += 1;
@@ -92,10 +92,11 @@ class Queue {
     const { view } = this;
     const after = this.#after;
     const missed = this.#collect();
+    const isOutdated = (): boolean => view !== this.view || after !== this.#after;
     try {
       const { tickets } = await request(ROWS, { filter: view.filter, order: view.order, after });
       // Meanwhile the list may have been read again.
-      if (view !== this.view || after !== this.#after) return;
+      if (isOutdated()) return;
       this.rows = join(this.rows, tickets.nodes, idOf);
       this.#turnPage(tickets);
       for (const row of missed) this.apply(row);
@@ -105,6 +106,8 @@ class Queue {
       this.#missed.delete(missed);
       this.#isLoadingMore = false;
     }
+    // Who is at the end of the list that was read again waits for its next page.
+    if (isOutdated()) await this.more();
   }
 
   /**
@@ -154,7 +157,7 @@ class Queue {
   }
 
   async #load(): Promise<{ after: string }> {
-    line.isBehind = this.isLoaded;
+    setBehind(this, this.isLoaded);
     const [{ categories }, rows] = await Promise.all([request(CATEGORIES, {}), this.#readRows(), this.#count()]);
     this.categories = categories;
     this.failure = null;
@@ -201,7 +204,7 @@ class Queue {
   }
 
   #process(change: Change): void {
-    line.isBehind = false;
+    setBehind(this, false);
     if (!("ticket" in change)) return;
     for (const missed of this.#missed) missed.push(change.ticket);
     this.apply(change.ticket);

@@ -8,6 +8,8 @@ export class Guarded {
   isBusy = $state(false);
   /** What is done once more when the person has confirmed that it is they. */
   pending = $state.raw<Action | null>(null);
+  /** The action that was asked for last. */
+  private last: Promise<unknown> = Promise.resolve();
 
   /**
    * `done` is called after each action that succeeded; with `refusal`, which says why one did not,
@@ -18,9 +20,17 @@ export class Guarded {
     readonly refusal?: (errors: UserError[]) => string,
   ) {}
 
-  /** Runs an action. Returns whether it succeeded. */
+  /** Runs an action, after those before it, as it may depend on what they changed. Returns whether it succeeded. */
   async act(action: Action): Promise<boolean> {
     this.isBusy = true;
+    const own = this.last.then(() => this.run(action));
+    this.last = own;
+    const hasSucceeded = await own;
+    if (this.last === own) this.isBusy = false;
+    return hasSucceeded;
+  }
+
+  private async run(action: Action): Promise<boolean> {
     try {
       const errors = [...(await action())];
       const isUnconfirmed = errors.some(({ code }) => code === "REAUTHENTICATION_REQUIRED");
@@ -31,8 +41,6 @@ export class Guarded {
     } catch (error) {
       this.failure = sentence(error);
       return false;
-    } finally {
-      this.isBusy = false;
     }
   }
 

@@ -1,6 +1,12 @@
-/** The websocket's state. What a page shows may be outdated while it is not up, or behind. */
+/** The websocket's state. What a page shows may be outdated while it is not up, or while something is behind. */
 export const line = $state({
   isUp: true,
-  /** A stream has not reached the present yet. */
-  isBehind: false,
+  /** What has not reached the present yet. */
+  behind: [] as unknown[],
 });
+
+/** Notes whether something that follows a stream, of which there can be several, has not reached the present. */
+export function setBehind(owner: unknown, isBehind: boolean): void {
+  if (line.behind.includes(owner) === isBehind) return;
+  line.behind = isBehind ? [...line.behind, owner] : line.behind.filter((other) => other !== owner);
+}

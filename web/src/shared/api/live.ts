@@ -14,6 +14,10 @@ const PING_MS = 10_000;
 const PONG_MS = 5_000;
 /** How often the clock is read, and a gap in it that can only be sleep, in milliseconds. */
 const TICK_MS = 5_000;
+/** How long a line is up after which it is one that works, in milliseconds. */
+const LASTING_MS = 20_000;
+/** After how many lines that were soon lost others do not wake up with the next one. */
+const FLAPPING = 3;
 const SLEEP_MS = 90_000;
 
 /** A message of a stream. */
@@ -84,6 +88,9 @@ export function hangUp(): void {
 function connect(): Client {
   let socket: WebSocket | undefined;
   let overdue: ReturnType<typeof setTimeout>;
+  let openedAt = 0;
+  /** How many lines in succession were soon lost, as when the server fails at what is asked of it. */
+  let lost = 0;
   // Without an answer to its pings a line is dead, although nothing says so.
   const expectPong = (): void => {
     clearTimeout(overdue);
@@ -93,17 +100,21 @@ function connect(): Client {
     url: `${location.origin.replace(/^http/, "ws")}/graphql`,
     retryAttempts: Infinity,
     shouldRetry: (event) => !SIGNED_OUT.includes((event as CloseEvent).code),
-    retryWait: pause,
+    // It counts the attempts from the last line that came up.
+    retryWait: (attempts) => pause(Math.max(attempts, lost)),
     connectionParams: shownAccount,
     keepAlive: PING_MS,
     on: {
       connected: (opened) => {
         socket = opened as WebSocket;
+        openedAt = Date.now();
         if (created === client) line.isUp = true;
-        endPauses();
+        if (lost < FLAPPING) endPauses();
       },
       // What nobody follows is not lost, nor is the websocket of an earlier session.
       closed: (event) => {
+        if (openedAt) lost = Date.now() - openedAt < LASTING_MS ? lost + 1 : 0;
+        openedAt = 0;
         if (created === client && (event as CloseEvent).code !== NORMAL) line.isUp = false;
       },
       ping: (received) => received || expectPong(),

@@ -25,6 +25,9 @@ export class RejectedFile extends Error {
   }
 }
 
+/** After how long without progress the line is given up, in milliseconds. */
+const STALL_MS = 60_000;
+
 let limit: Promise<number> | undefined;
 
 /** Returns the largest size of a file, in bytes, or infinity if the server does not say. */
@@ -53,7 +56,20 @@ export function upload(file: File, onProgress: (part: number) => void, signal: A
     xhr.open("POST", "/graphql");
     xhr.responseType = "json";
     for (const [name, value] of Object.entries(headers())) xhr.setRequestHeader(name, value);
-    xhr.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+    let stalled: ReturnType<typeof setTimeout>;
+    const expectProgress = (): void => {
+      clearTimeout(stalled);
+      stalled = setTimeout(() => {
+        reject(new ApiError("OFFLINE"));
+        xhr.abort();
+      }, STALL_MS);
+    };
+    expectProgress();
+    xhr.upload.onprogress = (event) => {
+      expectProgress();
+      if (event.lengthComputable) onProgress(event.loaded / event.total);
+    };
+    xhr.onloadend = () => clearTimeout(stalled);
     xhr.onload = () => settle(xhr.response, resolve, reject);
     xhr.onerror = () => void explain(file).then(reject);
     xhr.onabort = () => reject(new DOMException("cancelled", "AbortError"));

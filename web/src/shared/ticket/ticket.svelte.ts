@@ -1,6 +1,6 @@
 import type { ResultOf } from "gql.tada";
 import { ApiError, request } from "../api/client";
-import { line } from "../api/line.svelte";
+import { setBehind } from "../api/line.svelte";
 import { stay, type Following } from "../api/stay";
 import { EARLIER, EVENTS, INVITATIONS, MARK_READ, TICKET, type Loaded, type CommentEvent, type Facts, type TicketView, type TimelineEvent } from "./documents";
 
@@ -45,7 +45,7 @@ export class LiveTicket {
     });
     this.#following = following;
     return () => {
-      line.isBehind = false;
+      setBehind(this, false);
       following.stop();
     };
   }
@@ -104,7 +104,7 @@ export class LiveTicket {
   }
 
   async #load(isWanted: () => boolean): Promise<{ ticketId: string; after: string } | null> {
-    line.isBehind = this.ticket !== null;
+    setBehind(this, this.ticket !== null);
     const { eventCursor, ticket, viewer } = await this.read(this.number);
     // What nobody sees is not read.
     if (!isWanted()) return null;
@@ -129,11 +129,11 @@ export class LiveTicket {
   #process(message: StreamMessage): void {
     switch (message.__typename) {
       case "Checkpoint":
-        line.isBehind = false;
+        setBehind(this, false);
         break;
       case "AccessRevoked":
         this.isLost = true;
-        line.isBehind = false;
+        setBehind(this, false);
         break;
       case "ResyncRequired":
         break;
@@ -187,7 +187,7 @@ export class LiveTicket {
   }
 
   #fail(error: ApiError): void {
-    line.isBehind = false;
+    setBehind(this, false);
     if (error.code === "NOT_FOUND" && this.ticket) this.isLost = true;
     else this.failure = error;
   }
