@@ -3,7 +3,7 @@
 
 use std::{error::Error, time::Duration};
 
-use async_graphql::{Extensions, Request, Variables};
+use async_graphql::{Extensions, Request, ServerError, Variables, parser::types::OperationType};
 use axum::{
     BoxError,
     body::{Body, BodyDataStream, Bytes},
@@ -15,15 +15,24 @@ use serde_json::Value;
 use tokio::time::{self, Instant};
 
 use super::{
+    budgets::LimitReached,
     characters::{HALF_CHARACTER, whole_characters},
     limits::BodyLimits,
     refusal::Refusal,
+    slots::Slot,
 };
 use crate::metrics::{Limit, Metrics};
 
 /// The largest JSON body or websocket message, in bytes. The longest comment fits with every
 /// character escaped.
 pub const MAX_BODY: usize = 1024 * 1024;
+/// A body takes this many bytes of memory freely, and of its network's budget from then on.
+const BLOCK: usize = 16 * 1024;
+/// How many blocks the bodies of one network may take at the same time: 64 MiB.
+pub const MAX_BLOCKS: usize = 4096;
+/// The largest request of a subscription, in bytes: its document and variables are in memory for as long
+/// as it lasts.
+const MAX_SUBSCRIPTION: usize = 64 * 1024;
 /// How many values the JSON of a request may have. In memory a value can take two hundred times the bytes of
 /// its text.
 const MAX_VALUES: usize = 2_000;
@@ -126,15 +135,43 @@ impl PacedBody {
     }
 }
 
-/// Reads a body of at most [`MAX_BODY`] bytes.
+/// What a body takes in memory, until its request was executed.
+#[derive(Default)]
+pub struct BodyInMemory {
+    /// Its size in bytes.
+    pub size: usize,
+    blocks: Vec<Slot>,
+}
+
+impl BodyInMemory {
+    /// Takes what a body of this size needs.
+    fn grow(
+        &mut self,
+        size: usize,
+        take: impl Fn() -> Result<Slot, LimitReached>,
+    ) -> Result<(), LimitReached> {
+        self.size = size;
+        while self.blocks.len() < size.saturating_sub(1) / BLOCK {
+            self.blocks.push(take()?);
+        }
+        Ok(())
+    }
+}
+
+/// Reads a body of at most [`MAX_BODY`] bytes. `take` takes a block of its network's budget.
 ///
 /// # Errors
-/// The body is larger, incomplete or too slow.
-pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+/// The body is larger, incomplete or too slow, or the network's bodies take too much.
+pub async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    take: impl Fn() -> Result<Slot, LimitReached>,
+) -> Result<(Bytes, BodyInMemory), Refusal> {
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let mut chunks = body.into_data_stream();
-    let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(MAX_BODY));
+    let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(BLOCK));
+    let mut in_memory = BodyInMemory::default();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| match cause::<TooSlow>(&error) {
             Some(slow) => slow.into(),
@@ -145,9 +182,31 @@ pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
             let message = format!("The body is larger than {MAX_BODY} bytes.");
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
         }
+        if let Err(reached) = in_memory.grow(bytes.len() + chunk.len(), &take) {
+            drop((bytes, in_memory));
+            discard(&mut chunks, 0).await;
+            return Err(reached.into());
+        }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes.into())
+    Ok((bytes.into(), in_memory))
+}
+
+/// Returns the type of an operation whose request has a size that is allowed for it.
+///
+/// # Errors
+/// It is a subscription and too large.
+pub fn check_size(
+    operation: Option<OperationType>,
+    size: usize,
+) -> Result<Option<OperationType>, ServerError> {
+    if operation != Some(OperationType::Subscription) || size <= MAX_SUBSCRIPTION {
+        return Ok(operation);
+    }
+    let message = format!(
+        "A subscription may have {MAX_SUBSCRIPTION} bytes with its variables. Send a shorter one."
+    );
+    Err(ServerError::new(message, None))
 }
 
 /// Checks that the JSON of a request has no more values than any request needs. `name` begins the sentence

@@ -12,6 +12,7 @@ use async_graphql::ServerError;
 use tokio::time;
 
 use super::{
+    body::MAX_BLOCKS,
     limits::{Limits, PerCaller},
     slots::{Party, Slot, Slots},
     turns::{Share, Turn, Turns},
@@ -30,6 +31,10 @@ pub const REFUSAL_DELAY: Duration = Duration::from_millis(250);
 const SMALL_MESSAGE: usize = 16_384;
 /// The same for the response to a request.
 const SMALL_RESPONSE: usize = 1 << 20;
+
+/// How many multipart requests of one network may have begun whose files are not received yet. Each takes
+/// about a megabyte.
+const MAX_MULTIPART: usize = 100;
 
 /// Delays a refusal.
 pub async fn delay_refusal<T>(result: Result<T, LimitReached>) -> Result<T, LimitReached> {
@@ -51,6 +56,8 @@ pub struct Budgets {
     sockets: Slots,
     streams: Slots,
     uploads: Slots,
+    bodies: Slots,
+    multipart: Slots,
 }
 
 /// Why something is refused.
@@ -85,6 +92,8 @@ impl Budgets {
             sockets: Slots::default(),
             streams: Slots::default(),
             uploads: Slots::default(),
+            bodies: Slots::default(),
+            multipart: Slots::default(),
         }
     }
 
@@ -207,6 +216,28 @@ impl Budgets {
             self.refuse(Limit::Uploads, message, 10)
         })?;
         Ok([own, shared])
+    }
+
+    /// Takes a block of memory for a body, whose sender is not known yet.
+    ///
+    /// # Errors
+    /// The bodies of the network take too much.
+    pub fn body_block(&self, origin: &ClientOrigin) -> Result<Slot, LimitReached> {
+        self.bodies.take(Party::Network(origin.network()), MAX_BLOCKS).ok_or_else(|| {
+            let message = "Your network sends too many large requests at once.".to_owned();
+            self.refuse(Limit::Requests, message, 1)
+        })
+    }
+
+    /// Takes the slot of a multipart request whose sender is not known yet.
+    ///
+    /// # Errors
+    /// The network has begun too many.
+    pub fn multipart(&self, origin: &ClientOrigin) -> Result<Slot, LimitReached> {
+        self.multipart.take(Party::Network(origin.network()), MAX_MULTIPART).ok_or_else(|| {
+            let message = "Your network begins too many uploads at once.".to_owned();
+            self.refuse(Limit::Uploads, message, 1)
+        })
     }
 
     fn refuse(&self, limit: Limit, reason: String, retry_after_seconds: u32) -> LimitReached {

@@ -19,8 +19,8 @@ use serde::Deserialize;
 use super::{
     api::Api,
     authentication::{self, Credentials},
-    body,
-    budgets::delay_refusal,
+    body::{self, BodyInMemory, check_size},
+    budgets::{LimitReached, delay_refusal},
     execution, guard,
     negotiation::{self, MediaType},
     observe::RequestId,
@@ -109,9 +109,9 @@ async fn answer(
     }
     let (method, headers) = (parts.method.clone(), parts.headers.clone());
     let origin = authentication::origin(&parts, api.trusted_proxies);
-    let mut request = match method {
-        Method::GET => from_query(parts).await?,
-        _ => from_body(parts, body).await?,
+    let (mut request, in_memory) = match method {
+        Method::GET => (from_query(parts).await?, BodyInMemory::default()),
+        _ => from_body(parts, body, || api.budgets.body_block(&origin)).await?,
     };
     let credentials = Credentials::of(&api.own_pages, &method, &headers);
     let actor = credentials.actor(&api.services).await.map_err(|error| Refusal::failed(&error))?;
@@ -120,6 +120,7 @@ async fn answer(
     let mut slot = delay_refusal(api.budgets.request(&actor, &origin)).await?;
     let turn = api.budgets.turn(&actor, &origin).await?;
     let validated = guard::validate_document(&mut request, &api.documents, api.limits.aliases);
+    let validated = validated.and_then(|operation| check_size(operation, in_memory.size));
     let live = matches!(validated, Ok(Some(OperationType::Subscription)));
     let streamed =
         media == MediaType::EventStream || live && MediaType::names_event_stream(&headers);
@@ -289,14 +290,18 @@ async fn from_query(mut parts: Parts) -> Result<GraphqlRequest, Refusal> {
     Ok(request)
 }
 
-async fn from_body(parts: Parts, body: Body) -> Result<GraphqlRequest, Refusal> {
+async fn from_body(
+    parts: Parts,
+    body: Body,
+    take_block: impl Fn() -> Result<Slot, LimitReached>,
+) -> Result<(GraphqlRequest, BodyInMemory), Refusal> {
     if !negotiation::is_json(&parts.headers) {
         return Err(Refusal::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "Send the body as JSON in UTF-8, with Content-Type: application/json.",
         ));
     }
-    let body = body::read(&parts.headers, body).await?;
+    let (body, in_memory) = body::read(&parts.headers, body, take_block).await?;
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         return Err(Refusal::batched());
     }
@@ -309,5 +314,5 @@ async fn from_body(parts: Parts, body: Body) -> Result<GraphqlRequest, Refusal> 
     if request.query.is_empty() && body::parse_request(&body).is_err() {
         return Err(refused());
     }
-    Ok(request)
+    Ok((request, in_memory))
 }

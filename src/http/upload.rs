@@ -92,6 +92,7 @@ pub async fn read(
     (credentials, origin): (&Credentials, &ClientOrigin),
     chunks: &mut BodyDataStream,
 ) -> Result<MultipartRequest, Refusal> {
+    let beginning = api.budgets.multipart(origin)?;
     let mut parts = Parts::new(chunks, boundary(headers)?);
     let mut request = parse_operations(&text(&mut parts, "operations", MAX_BODY).await?)?;
     let map = parse_map(&text(&mut parts, "map", MAX_MAP).await?)?;
@@ -101,6 +102,7 @@ pub async fn read(
     let actor = credentials.actor(&api.services).await.map_err(refusal)?;
     let mut reception = UploadReceiver::new(&actor, &api.services).map_err(refusal)?;
     let _slots = api.budgets.upload(&actor, origin)?;
+    drop(beginning);
     let ReceivedFiles { uploads, held, read_to_end } =
         reserve_and_receive(&mut reception, &mut parts, expected).await?;
     // Receiving the files may have taken minutes, in which the session has ended.

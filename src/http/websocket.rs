@@ -39,7 +39,7 @@ use self::{
 use super::{
     api::Api,
     authentication::{self, SESSION_USE_INTERVAL},
-    body::MAX_BODY,
+    body::{MAX_BODY, check_size},
     budgets::{REFUSAL_DELAY, delay_refusal},
     connection::Written,
     execution::{self, OperationLog, Output},
@@ -440,7 +440,7 @@ impl Connection {
             // Its client sends it again to another node.
             FromClient::Subscribe { .. } if self.stop == Stop::WhenAnswered => Ok(()),
             FromClient::Subscribe { id, payload } => {
-                Box::pin(self.subscribe(id, (*payload).into())).await
+                Box::pin(self.subscribe(id, (*payload).into(), text.len())).await
             }
             FromClient::Complete { id } => {
                 self.operations.remove(&id);
@@ -503,6 +503,7 @@ impl Connection {
         &mut self,
         id: String,
         mut request: async_graphql::Request,
+        size: usize,
     ) -> Result<(), End> {
         let Credentials { token, actor, .. } = self.accept_operation(&id)?;
         let (token, actor, log) = (token.clone(), *actor, self.begin());
@@ -517,7 +518,7 @@ impl Connection {
         let turn = self.api.budgets.document_turn(&actor, &self.origin).await;
         let validated = guard::validate_document(&mut request, documents, aliases);
         drop(turn);
-        let operation = match validated {
+        let operation = match validated.and_then(|operation| check_size(operation, size)) {
             Err(error) => {
                 self.refuse(&id, error, log).await;
                 return Ok(());

@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     harness::{
-        Client, TestServer,
+        Client, EventStream, TestServer,
         client::{Reply, TECHNICAL_SUPPORT, Ticket},
         postgres::TestDatabase,
         process,
@@ -402,6 +402,122 @@ async fn a_response_that_its_client_does_not_read_keeps_its_turn() {
     }
     drop(unread);
     waiting.await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_without_an_account_that_reads_nothing_keeps_nobody_waiting() {
+    // A turn is waited for as long as a request may take.
+    let server = start_with_metrics(&flags(&[("limits.request_seconds", "5")])).await;
+    let mut unread = Socket::open_slow(&server.address(), None).await;
+    let query = "{ __schema { types { name description fields { name description args { name
+        description } } inputFields { name description } enumValues { name description } } } }";
+    for n in 0..50 {
+        unread.subscribe(&n.to_string(), query, json!({})).await;
+    }
+    for _ in 0..10 {
+        server.anonymous().ok("{ __typename }", json!({})).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_not_complete_take_no_more_than_their_networks_budget() {
+    const SIZE: usize = 1_000_000;
+    let server = start_with_metrics(&[]).await;
+    let text =
+        |length: usize| format!(r#"{{"query":"{{ __typename }}","x":"{}"}}"#, "x".repeat(length));
+    let empty = text(0).len();
+    let head = |length: usize| {
+        format!(
+            "POST /graphql HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+             Connection: close\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    let post = async |address: &str, length: usize| {
+        let mut stream = connect_from(address, &server).await;
+        stream.write_all(head(length).as_bytes()).await.unwrap();
+        stream.write_all(text(length - empty).as_bytes()).await.unwrap();
+        farewell(stream).await
+    };
+    let body = text(SIZE - empty);
+    let (most, rest) = body.split_at(SIZE - 10);
+    let mut unfinished = Vec::new();
+    for _ in 0..80 {
+        let mut stream = connect_from("127.0.0.8", &server).await;
+        stream.write_all(head(SIZE).as_bytes()).await.unwrap();
+        stream.write_all(most.as_bytes()).await.unwrap();
+        unfinished.push(stream);
+    }
+    until_metric(&server, &refused_by("requests"), |refused| refused >= 10.0).await;
+    assert!(post("127.0.0.8", 10_000).await.starts_with("HTTP/1.1 200 "));
+    assert!(post("127.0.0.9", SIZE).await.starts_with("HTTP/1.1 200 "));
+    let mut statuses = Vec::new();
+    for mut stream in unfinished {
+        stream.write_all(rest.as_bytes()).await.unwrap();
+        let answer = farewell(stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") || answer.contains("RATE_LIMITED"), "{answer}");
+        statuses.push(answer.split(' ').nth(1).unwrap().to_owned());
+    }
+    let refused = statuses.iter().filter(|status| *status == "429").count();
+    assert!((10..70).contains(&refused), "{statuses:?}");
+    assert!(post("127.0.0.8", SIZE).await.starts_with("HTTP/1.1 200 "), "the budget is free again");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn multipart_requests_that_have_begun_are_limited_by_network() {
+    let server = start_with_metrics(&[]).await;
+    let begin = async |address: &str| {
+        let mut stream = connect_from(address, &server).await;
+        let head = format!(
+            "POST /graphql HTTP/1.1\r\nHost: a\r\napollo-require-preflight: 1\r\n\
+             Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nConnection: close\r\n\
+             Content-Length: 100\r\n\r\n--{BOUNDARY}\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    };
+    let mut begun = Vec::new();
+    for _ in 0..105 {
+        begun.push(begin("127.0.0.10").await);
+    }
+    until_metric(&server, &refused_by("uploads"), |refused| refused == 5.0).await;
+    // Another network is not concerned.
+    let mut other = begin("127.0.0.11").await;
+    other.write_all("x".repeat(100).as_bytes()).await.unwrap();
+    assert!(farewell(other).await.starts_with("HTTP/1.1 400 "));
+    drop(begun);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_request_of_a_subscription_is_small() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let document = |length: usize| {
+        format!("subscription {{ {} inboxEvents {{ __typename }} }}", ",".repeat(length))
+    };
+    let mut socket = anna.socket().await;
+    socket.subscribe("large", &document(65_536), json!({})).await;
+    let refused = socket.message().await;
+    assert_eq!((&refused["type"], &refused["id"]), (&json!("error"), &json!("large")));
+    assert!(
+        refused["payload"][0]["message"].as_str().unwrap().contains("65536 bytes"),
+        "{refused}"
+    );
+    socket.subscribe("small", &document(60_000), json!({})).await;
+    assert_eq!(socket.item().await["__typename"], "Checkpoint");
+    for (length, expected) in [(65_536, "65536 bytes"), (60_000, "Checkpoint")] {
+        let request = reqwest::Client::new()
+            .post(format!("http://{}/graphql", server.address()))
+            .bearer_auth(anna.token.as_ref().unwrap())
+            .header("accept", "text/event-stream")
+            .json(&json!({ "query": document(length) }));
+        let mut stream = EventStream::new(request.send().await.unwrap());
+        let first = stream.event().await.unwrap();
+        assert!(first.data.contains(expected), "{}", first.data);
+    }
     server.stop().await;
 }
 
