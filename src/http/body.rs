@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::time::{self, Instant};
 
 use super::{
-    budgets::LimitReached,
+    budgets::{BODY_BLOCK, LimitReached},
     characters::{HALF_CHARACTER, whole_characters},
     limits::BodyLimits,
     refusal::Refusal,
@@ -26,10 +26,6 @@ use crate::metrics::{Limit, Metrics};
 /// The largest JSON body or websocket message, in bytes. The longest comment fits with every
 /// character escaped.
 pub const MAX_BODY: usize = 1024 * 1024;
-/// A body takes this many bytes of memory freely, and of its network's budget from then on.
-const BLOCK: usize = 16 * 1024;
-/// How many blocks the bodies of one network may take at the same time: 64 MiB.
-pub const MAX_BLOCKS: usize = 4096;
 /// The largest request of a subscription, in bytes: its document and variables are in memory for as long
 /// as it lasts.
 const MAX_SUBSCRIPTION: usize = 64 * 1024;
@@ -151,7 +147,7 @@ impl BodyInMemory {
         take: impl Fn() -> Result<Slot, LimitReached>,
     ) -> Result<(), LimitReached> {
         self.size = size;
-        while self.blocks.len() < size.saturating_sub(1) / BLOCK {
+        while self.blocks.len() < size.saturating_sub(1) / BODY_BLOCK {
             self.blocks.push(take()?);
         }
         Ok(())
@@ -170,7 +166,7 @@ pub async fn read(
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let mut chunks = body.into_data_stream();
-    let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(BLOCK));
+    let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(BODY_BLOCK));
     let mut in_memory = BodyInMemory::default();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| match cause::<TooSlow>(&error) {

@@ -12,7 +12,6 @@ use async_graphql::ServerError;
 use tokio::time;
 
 use super::{
-    body::MAX_BLOCKS,
     limits::{Limits, PerCaller},
     slots::{Party, Slot, Slots},
     turns::{Share, Turn, Turns},
@@ -32,6 +31,10 @@ const SMALL_MESSAGE: usize = 16_384;
 /// The same for the response to a request.
 const SMALL_RESPONSE: usize = 1 << 20;
 
+/// The size of a block of memory, in bytes. Of each body the first one is free.
+pub const BODY_BLOCK: usize = 16 * 1024;
+/// How many blocks the bodies of one network may take at the same time: 64 MiB.
+const MAX_BODY_BLOCKS: usize = 4096;
 /// How many multipart requests of one network may have begun whose files are not received yet. Each takes
 /// about a megabyte.
 const MAX_MULTIPART: usize = 100;
@@ -223,7 +226,7 @@ impl Budgets {
     /// # Errors
     /// The bodies of the network take too much.
     pub fn body_block(&self, origin: &ClientOrigin) -> Result<Slot, LimitReached> {
-        self.bodies.take(Party::Network(origin.network()), MAX_BLOCKS).ok_or_else(|| {
+        self.bodies.take(Party::Network(origin.network()), MAX_BODY_BLOCKS).ok_or_else(|| {
             let message = "Your network sends too many large requests at once.".to_owned();
             self.refuse(Limit::Requests, message, 1)
         })

@@ -3,6 +3,7 @@
 use super::{
     ServiceError, Services, UserError, UserErrorCode, audit, authorise,
     idempotency::{IdempotentCall, fingerprint},
+    staff,
     validation::Validation,
 };
 use crate::{
@@ -93,6 +94,7 @@ pub async fn create(
     services
         .database
         .write(async |db| {
+            staff::lock_admins(actor, db).await?;
             if let Some(earlier) = call.earlier_result(db, new.id.0, now).await? {
                 let found = category::by_ids(db, &[CategoryId(earlier)]).await?;
                 return found.into_iter().next().ok_or(ServiceError::NotFound);
@@ -150,7 +152,7 @@ pub async fn rename(
     services
         .database
         .write(async |db| {
-            let (mut category, _) = lock(db, id).await?;
+            let (mut category, _) = lock(actor, db, id).await?;
             let old = (category.name_en.clone(), category.name_ru.clone());
             if let Some(name) = name_en {
                 name.as_str().clone_into(&mut category.name_en);
@@ -185,6 +187,7 @@ pub async fn order(
     services
         .database
         .write(async |db| {
+            staff::lock_admins(actor, db).await?;
             let all = category::lock_all(db).await?;
             let (active, retired) =
                 all.into_iter().partition::<Vec<_>, _>(|it| it.retired_at.is_none());
@@ -237,7 +240,7 @@ async fn set_retired(
     services
         .database
         .write(async |db| {
-            let (mut category, mut others) = lock(db, id).await?;
+            let (mut category, mut others) = lock(actor, db, id).await?;
             if category.retired_at.is_some() == retired {
                 return Ok(category);
             }
@@ -262,11 +265,17 @@ async fn set_retired(
         .await
 }
 
-/// Locks all categories until the transaction ends. Returns the one with an id, and the others.
+/// Locks the admins and all categories until the transaction ends. Returns the category with an id, and
+/// the others.
+///
+/// # Errors
+/// Returns an error if the actor is no longer an admin, or if there is no such category.
 async fn lock(
+    actor: &Actor,
     db: &mut Connection,
     id: Option<CategoryId>,
 ) -> Result<(Category, Vec<Category>), ServiceError> {
+    staff::lock_admins(actor, db).await?;
     let id = id.ok_or(ServiceError::NotFound)?;
     let mut all = category::lock_all(db).await?;
     let index = all.iter().position(|category| category.id == id).ok_or(ServiceError::NotFound)?;

@@ -246,8 +246,9 @@ pub(super) async fn refund(
     Ok(())
 }
 
-/// Counts a mail with a code or a link to an address. Codes and links are counted separately:
-/// a stranger, who can request links, cannot use up the owner's codes.
+/// Counts a mail with a code or a link to an address. Codes and links are counted separately, and so are
+/// those that a network has requested from which the owner has signed in: a stranger, who can request
+/// links, uses up neither the owner's codes nor their links.
 ///
 /// # Errors
 /// Returns [`ServiceError::RateLimited`] if the client's network has caused too many mails, or
@@ -258,12 +259,16 @@ pub(super) async fn count_mail(
     email: &str,
     origin: &ClientOrigin,
 ) -> Result<(), ServiceError> {
-    let (name, network) = (limit.name(), network(origin));
-    let buckets = [
-        bucket(&["mail", name, "from", &network], PER_NETWORK),
-        bucket(&["mail", name, canonical(email).as_str()], MAILS_PER_RECIPIENT),
-    ];
-    add_to(&buckets, services, &mut *services.database.read().await?).await
+    let (name, network, email) = (limit.name(), network(origin), canonical(email));
+    let mut connection = services.database.read().await?;
+    let known = session::knows_network(&mut connection, email.as_str(), origin).await?;
+    let mut key = vec!["mail", name, email.as_str()];
+    if known {
+        key.push("known address");
+    }
+    let buckets =
+        [bucket(&["mail", name, "from", &network], PER_NETWORK), bucket(&key, MAILS_PER_RECIPIENT)];
+    add_to(&buckets, services, &mut connection).await
 }
 
 /// Counts a call that invites somebody to a ticket. Call this before its transaction, so that

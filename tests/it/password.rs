@@ -353,9 +353,8 @@ async fn a_reset_and_a_change_of_the_address_at_the_same_time_do_not_deadlock() 
 async fn an_attack_from_many_addresses_does_not_lock_the_owner_out() {
     let server = TestServer::start_with(&[("trusted_proxies", "1".to_owned())]).await;
     let anna = server.customer("Anna").await;
-    let from = async |address: String, password: &str| {
-        let input = json!({ "email": "anna@example.com", "password": password });
-        let body = json!({ "query": SIGN_IN, "variables": { "input": input } }).to_string();
+    let send = async |address: String, document: &str, input: Value| {
+        let body = json!({ "query": document, "variables": { "input": input } }).to_string();
         let reply = server
             .anonymous()
             .request(reqwest::Method::POST, "/graphql", |request| {
@@ -367,6 +366,9 @@ async fn an_attack_from_many_addresses_does_not_lock_the_owner_out() {
             .await;
         reply.body
     };
+    let from = async |address: String, password: &str| {
+        send(address, SIGN_IN, json!({ "email": "anna@example.com", "password": password })).await
+    };
     assert!(from("192.0.2.1".into(), PASSWORD).await["data"]["signIn"]["session"].is_object());
     for n in 0..100 {
         from(format!("198.51.100.{n}"), "wrong").await;
@@ -376,6 +378,16 @@ async fn an_attack_from_many_addresses_does_not_lock_the_owner_out() {
     let elsewhere = from("203.0.113.1".into(), PASSWORD).await;
     assert_eq!(elsewhere["errors"][0]["extensions"]["code"], "RATE_LIMITED");
     assert!(from("192.0.2.1".into(), PASSWORD).await["data"]["signIn"]["session"].is_object());
+    // So it is with links that set a new password.
+    let request = async |address: String| {
+        send(address, REQUEST, json!({ "email": "anna@example.com" })).await
+    };
+    for n in 0..10 {
+        assert!(request(format!("198.51.100.{n}")).await["errors"].is_null());
+    }
+    let elsewhere = request("203.0.113.1".into()).await;
+    assert_eq!(elsewhere["errors"][0]["extensions"]["code"], "RATE_LIMITED");
+    assert!(request("192.0.2.1".into()).await["errors"].is_null());
     // Of an IPv6 address the network counts, as in the limits.
     server.clock.advance(TimeDelta::hours(1));
     assert!(
