@@ -17,7 +17,8 @@ use super::{
 };
 use crate::graphql::{requested_operation, with_document, write_whole_numbers};
 
-/// How deeply brackets of any kind may nest.
+/// How deeply brackets of any kind may nest, and selections with all fragments expanded. What reads a
+/// document recurses for each level.
 const MAX_NESTING: usize = 100;
 /// How many tokens a document may have.
 const MAX_TOKENS: usize = 10_000;
@@ -149,10 +150,10 @@ fn measure(document: &ExecutableDocument) -> Result<(), ServerError> {
     let mut sizes = Sizes { document, known: HashMap::new() };
     let mut total = 0_usize;
     for (_, operation) in document.operations.iter() {
-        total = total.saturating_add(sizes.of(&operation.node.selection_set.node)?);
+        total = total.saturating_add(sizes.of(&operation.node.selection_set.node, 0)?.fields);
     }
     for (name, fragment) in &document.fragments {
-        total = total.saturating_add(sizes.of_fragment(name, fragment.pos)?);
+        total = total.saturating_add(sizes.of_fragment(name, fragment.pos, 0)?.fields);
     }
     if total > MAX_SELECTIONS {
         return Err(error(format!(
@@ -272,42 +273,54 @@ fn add_roots<'d>(
     }
 }
 
-/// The sizes of fragments, in fields.
+/// The size of a selection set, with all fragments expanded.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    /// How many fields, inline fragments and spreads it has.
+    fields: usize,
+    /// How many levels of selection sets it has.
+    levels: usize,
+}
+
+/// The sizes of fragments.
 struct Sizes<'d> {
     document: &'d ExecutableDocument,
     /// `None` while a fragment is being measured. Reached again, it spreads itself.
-    known: HashMap<&'d Name, Option<usize>>,
+    known: HashMap<&'d Name, Option<Size>>,
 }
 
 impl<'d> Sizes<'d> {
-    fn of(&mut self, set: &'d SelectionSet) -> Result<usize, ServerError> {
-        let mut size = 0_usize;
+    /// Returns the size of a selection set below this many levels.
+    fn of(&mut self, set: &'d SelectionSet, above: usize) -> Result<Size, ServerError> {
+        let mut size = Size::default();
         for Positioned { node, pos } in &set.items {
+            check_levels(above + 1, *pos)?;
             let part = match node {
-                Selection::Field(field) => {
-                    self.of(&field.node.selection_set.node)?.saturating_add(1)
-                }
+                Selection::Field(field) => self.of(&field.node.selection_set.node, above + 1)?,
                 Selection::InlineFragment(fragment) => {
-                    self.of(&fragment.node.selection_set.node)?.saturating_add(1)
+                    self.of(&fragment.node.selection_set.node, above + 1)?
                 }
                 Selection::FragmentSpread(spread) => {
-                    let name = &spread.node.fragment_name.node;
-                    self.of_fragment(name, *pos)?.saturating_add(1)
+                    self.of_fragment(&spread.node.fragment_name.node, *pos, above + 1)?
                 }
             };
-            size = size.saturating_add(part);
+            size.fields = size.fields.saturating_add(part.fields).saturating_add(1);
+            size.levels = size.levels.max(part.levels + 1);
         }
         Ok(size)
     }
 
-    /// Returns the size of a fragment that is spread at a place.
-    fn of_fragment(&mut self, name: &Name, pos: Pos) -> Result<usize, ServerError> {
+    /// Returns the size of a fragment that is spread at a place, below this many levels.
+    fn of_fragment(&mut self, name: &Name, pos: Pos, above: usize) -> Result<Size, ServerError> {
         // Validation reports unknown fragments.
         let Some((name, fragment)) = self.document.fragments.get_key_value(name) else {
-            return Ok(0);
+            return Ok(Size::default());
         };
         match self.known.get(name) {
-            Some(Some(size)) => return Ok(*size),
+            Some(Some(size)) => {
+                check_levels(above + size.levels, pos)?;
+                return Ok(*size);
+            }
             Some(None) => {
                 let message = format!("The fragment `{name}` spreads itself.");
                 return Err(ServerError::new(message, Some(pos)));
@@ -315,10 +328,20 @@ impl<'d> Sizes<'d> {
             None => {}
         }
         self.known.insert(name, None);
-        let size = self.of(&fragment.node.selection_set.node)?;
+        let size = self.of(&fragment.node.selection_set.node, above)?;
         self.known.insert(name, Some(size));
         Ok(size)
     }
+}
+
+fn check_levels(levels: usize, pos: Pos) -> Result<(), ServerError> {
+    if levels <= MAX_NESTING {
+        return Ok(());
+    }
+    let message = format!(
+        "The document nests selections more than {MAX_NESTING} levels deep, with those of fragments."
+    );
+    Err(ServerError::new(message, Some(pos)))
 }
 
 #[cfg(test)]
@@ -402,9 +425,31 @@ mod tests {
 
     #[test]
     fn a_long_chain_of_fragments_does_not_overflow_the_stack() {
-        let chain = (0..1_500).map(|n| format!("fragment f{n} on Query {{ ...f{} }} ", n + 1));
-        let query = format!("{{ ...f0 }} {}", chain.collect::<String>());
-        assert!(validate(&query).is_err());
+        let chain = |length: usize, order: fn(usize, usize) -> usize| {
+            let fragments = (0..length).map(|n| order(n, length)).map(|n| {
+                let next = n + 1;
+                format!("fragment f{n} on Query {{ ...f{next} }} ")
+            });
+            format!(
+                "{{ ...f0 }} {} fragment f{length} on Query {{ __typename }}",
+                fragments.collect::<String>()
+            )
+        };
+        let forwards = |n, _| n;
+        let backwards = |n, length| length - n - 1;
+        for length in [100, 1_100] {
+            for order in [forwards, backwards] {
+                let error = validate(&chain(length, order)).unwrap_err();
+                assert!(error.contains("100 levels deep"), "{error}");
+            }
+        }
+        assert_eq!(validate(&chain(95, forwards)), Ok(Some(OperationType::Query)));
+        // Fields below fragments count too.
+        let nested = format!("{}{}", "{ a ".repeat(98), "} ".repeat(98));
+        let two = format!("{{ ...f }} fragment f on Query {nested}");
+        assert_eq!(validate(&two), Ok(Some(OperationType::Query)));
+        let three = format!("{{ ... {{ ... {{ ...f }} }} }} fragment f on Query {nested}");
+        assert!(validate(&three).unwrap_err().contains("100 levels deep"));
     }
 
     #[test]
