@@ -82,7 +82,7 @@ impl SavedView {
 
     /// The number of tickets that it shows you. 10,000 means that there are as many or more. The
     /// counts of all views of a response are read by one statement. Null, with a `BAD_REQUEST`, if
-    /// that takes longer than a search may. Null too if the text of the filter is no search any more.
+    /// that takes longer than a search may. Null too if the text of the filter is no longer a valid search.
     #[graphql(complexity = 10)]
     async fn ticket_count(&self, ctx: &Context<'_>) -> Result<Option<i64>, Failure> {
         ctx.loaders()?.get(CountOfView(self.0.id)).await

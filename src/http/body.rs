@@ -15,10 +15,11 @@ use serde_json::Value;
 use tokio::time::{self, Instant};
 
 use super::{
-    budgets::{BODY_BLOCK, LimitReached},
+    budgets::BODY_BLOCK,
     characters::{HALF_CHARACTER, whole_characters},
     limits::BodyLimits,
     refusal::Refusal,
+    sender::Sender,
     slots::Slot,
 };
 use crate::metrics::{Limit, Metrics};
@@ -140,28 +141,29 @@ pub struct BodyInMemory {
 }
 
 impl BodyInMemory {
+    /// What a request by GET takes, whose bounds are those of its head.
+    pub fn of_query(query: Option<&str>) -> Self {
+        Self { size: query.map_or(0, str::len), blocks: Vec::new() }
+    }
+
     /// Takes what a body of this size needs.
-    fn grow(
-        &mut self,
-        size: usize,
-        take: impl Fn() -> Result<Slot, LimitReached>,
-    ) -> Result<(), LimitReached> {
+    async fn grow(&mut self, size: usize, sender: &Sender<'_>) -> Result<(), Refusal> {
         self.size = size;
         while self.blocks.len() < size.saturating_sub(1) / BODY_BLOCK {
-            self.blocks.push(take()?);
+            self.blocks.push(sender.take_block().await?);
         }
         Ok(())
     }
 }
 
-/// Reads a body of at most [`MAX_BODY`] bytes. `take` takes a block of its network's budget.
+/// Reads a body of at most [`MAX_BODY`] bytes. Its memory is taken from what its sender may use.
 ///
 /// # Errors
-/// The body is larger, incomplete or too slow, or the network's bodies take too much.
+/// The body is larger, incomplete or too slow, or its sender's bodies take too much.
 pub async fn read(
     headers: &HeaderMap,
     body: Body,
-    take: impl Fn() -> Result<Slot, LimitReached>,
+    sender: &Sender<'_>,
 ) -> Result<(Bytes, BodyInMemory), Refusal> {
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -178,10 +180,10 @@ pub async fn read(
             let message = format!("The body is larger than {MAX_BODY} bytes.");
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
         }
-        if let Err(reached) = in_memory.grow(bytes.len() + chunk.len(), &take) {
+        if let Err(refused) = in_memory.grow(bytes.len() + chunk.len(), sender).await {
             drop((bytes, in_memory));
             discard(&mut chunks, 0).await;
-            return Err(reached.into());
+            return Err(refused);
         }
         bytes.extend_from_slice(&chunk);
     }

@@ -31,13 +31,15 @@ const SMALL_MESSAGE: usize = 16_384;
 /// The same for the response to a request.
 const SMALL_RESPONSE: usize = 1 << 20;
 
-/// The size of a block of memory, in bytes. Of each body the first one is free.
+/// The size of a block of memory, in bytes. The first one of each body is free.
 pub const BODY_BLOCK: usize = 16 * 1024;
-/// How many blocks the bodies of one network may take at the same time: 64 MiB.
-const MAX_BODY_BLOCKS: usize = 4096;
-/// How many multipart requests of one network may have begun whose files are not received yet. Each takes
+/// How many blocks the bodies of a network may take at the same time: 64 MiB.
+const NETWORK_BODY_BLOCKS: usize = 4096;
+/// How many those of an account or service token may take beyond that: 8 MiB.
+const BODY_BLOCKS: PerCaller = PerCaller { customer: 512, staff: 512 };
+/// How many multipart requests of a network may have begun whose files are not received yet. Each takes
 /// about a megabyte.
-const MAX_MULTIPART: usize = 100;
+const NETWORK_MULTIPART: usize = 100;
 
 /// Delays a refusal.
 pub async fn delay_refusal<T>(result: Result<T, LimitReached>) -> Result<T, LimitReached> {
@@ -221,26 +223,31 @@ impl Budgets {
         Ok([own, shared])
     }
 
-    /// Takes a block of memory for a body, whose sender is not known yet.
-    ///
-    /// # Errors
-    /// The bodies of the network take too much.
-    pub fn body_block(&self, origin: &ClientOrigin) -> Result<Slot, LimitReached> {
-        self.bodies.take(Party::Network(origin.network()), MAX_BODY_BLOCKS).ok_or_else(|| {
-            let message = "Your network sends too many large requests at once.".to_owned();
-            self.refuse(Limit::Requests, message, 1)
-        })
+    /// Takes a block of memory for a body. `actor` is anonymous as long as its sender is not known.
+    /// Returns `None` if the caller's bodies take too much.
+    pub fn body_block(&self, actor: &Actor, origin: &ClientOrigin) -> Option<Slot> {
+        let max = max(actor, BODY_BLOCKS, NETWORK_BODY_BLOCKS);
+        self.bodies.take(party(actor, origin), max)
     }
 
-    /// Takes the slot of a multipart request whose sender is not known yet.
-    ///
-    /// # Errors
-    /// The network has begun too many.
-    pub fn multipart(&self, origin: &ClientOrigin) -> Result<Slot, LimitReached> {
-        self.multipart.take(Party::Network(origin.network()), MAX_MULTIPART).ok_or_else(|| {
-            let message = "Your network begins too many uploads at once.".to_owned();
-            self.refuse(Limit::Uploads, message, 1)
-        })
+    /// Refuses a body for which there is no block.
+    pub fn refuse_body(&self) -> LimitReached {
+        let message = "You or others in your network send too many large requests at once.";
+        self.refuse(Limit::Requests, message.to_owned(), 1)
+    }
+
+    /// Takes the slot of a multipart request that begins. `actor` is anonymous as long as its sender is
+    /// not known. Returns `None` if the caller has begun too many.
+    pub fn multipart(&self, actor: &Actor, origin: &ClientOrigin) -> Option<Slot> {
+        let own = self.limits.uploads_per_account;
+        let max = max(actor, PerCaller { customer: own, staff: own }, NETWORK_MULTIPART);
+        self.multipart.take(party(actor, origin), max)
+    }
+
+    /// Refuses a multipart request for which there is no slot.
+    pub fn refuse_multipart(&self) -> LimitReached {
+        let message = "You or others in your network begin too many uploads at once.";
+        self.refuse(Limit::Uploads, message.to_owned(), 1)
     }
 
     fn refuse(&self, limit: Limit, reason: String, retry_after_seconds: u32) -> LimitReached {

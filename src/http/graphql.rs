@@ -20,12 +20,13 @@ use super::{
     api::Api,
     authentication::{self, Credentials},
     body::{self, BodyInMemory, check_size},
-    budgets::{LimitReached, delay_refusal},
+    budgets::delay_refusal,
     execution, guard,
     negotiation::{self, MediaType},
     observe::RequestId,
     refusal::Refusal,
     response,
+    sender::Sender,
     slots::Slot,
     sse::{self, Caller},
     turns::Turn,
@@ -109,11 +110,14 @@ async fn answer(
     }
     let (method, headers) = (parts.method.clone(), parts.headers.clone());
     let origin = authentication::origin(&parts, api.trusted_proxies);
-    let (mut request, in_memory) = match method {
-        Method::GET => (from_query(parts).await?, BodyInMemory::default()),
-        _ => from_body(parts, body, || api.budgets.body_block(&origin)).await?,
-    };
     let credentials = Credentials::of(&api.own_pages, &method, &headers);
+    let (mut request, in_memory) = if method == Method::GET {
+        let in_memory = BodyInMemory::of_query(parts.uri.query());
+        (from_query(parts).await?, in_memory)
+    } else {
+        let sender = Sender::new(&api.budgets, &api.services, &credentials, &origin);
+        from_body(parts, body, &sender).await?
+    };
     let actor = credentials.actor(&api.services).await.map_err(|error| Refusal::failed(&error))?;
     let Credentials { token, cookie, .. } = credentials;
     // Before the document is read, which takes time too.
@@ -293,7 +297,7 @@ async fn from_query(mut parts: Parts) -> Result<GraphqlRequest, Refusal> {
 async fn from_body(
     parts: Parts,
     body: Body,
-    take_block: impl Fn() -> Result<Slot, LimitReached>,
+    sender: &Sender<'_>,
 ) -> Result<(GraphqlRequest, BodyInMemory), Refusal> {
     if !negotiation::is_json(&parts.headers) {
         return Err(Refusal::new(
@@ -301,7 +305,7 @@ async fn from_body(
             "Send the body as JSON in UTF-8, with Content-Type: application/json.",
         ));
     }
-    let (body, in_memory) = body::read(&parts.headers, body, take_block).await?;
+    let (body, in_memory) = body::read(&parts.headers, body, sender).await?;
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         return Err(Refusal::batched());
     }

@@ -36,6 +36,7 @@ mod refusal;
 mod reset_password;
 mod response;
 mod response_body;
+mod sender;
 mod session_cookie;
 mod slots;
 mod sse;

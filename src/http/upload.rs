@@ -24,6 +24,7 @@ use super::{
     file_name, guard,
     parts::{MAX_BEFORE_CONTENT, NoContent, Parts},
     refusal::Refusal,
+    sender::Sender,
 };
 use crate::{
     domain::{actor::Actor, ids::AttachmentId, session::ClientOrigin},
@@ -92,7 +93,8 @@ pub async fn read(
     (credentials, origin): (&Credentials, &ClientOrigin),
     chunks: &mut BodyDataStream,
 ) -> Result<MultipartRequest, Refusal> {
-    let beginning = api.budgets.multipart(origin)?;
+    let sender = Sender::new(&api.budgets, &api.services, credentials, origin);
+    let beginning = sender.begin_multipart().await?;
     let mut parts = Parts::new(chunks, boundary(headers)?);
     let mut request = parse_operations(&text(&mut parts, "operations", MAX_BODY).await?)?;
     let map = parse_map(&text(&mut parts, "map", MAX_MAP).await?)?;

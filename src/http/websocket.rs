@@ -584,15 +584,15 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues the error of an operation that is not executed, and logs it. Without an account its
-    /// client waits a little, so that one that tries again at once takes little time from others.
+    /// Queues the error of an operation that is not executed, and logs it. An anonymous client then
+    /// waits a little: one that tries again at once takes little time from others.
     async fn refuse(&mut self, id: &str, error: ServerError, log: OperationLog) {
         let mut errors = vec![error];
         response::complete_errors(&mut errors, None);
         log.refused(&errors);
         self.send_error(id, &errors);
         let actor = self.credentials.as_ref().map(|credentials| credentials.actor);
-        if actor.is_none_or(|actor| actor.identity().is_none()) {
+        if actor.is_none_or(|actor| actor == Actor::Anonymous) {
             time::sleep(REFUSAL_DELAY).await;
         }
     }

@@ -246,9 +246,9 @@ pub(super) async fn refund(
     Ok(())
 }
 
-/// Counts a mail with a code or a link to an address. Codes and links are counted separately, and so are
-/// those that a network has requested from which the owner has signed in: a stranger, who can request
-/// links, uses up neither the owner's codes nor their links.
+/// Counts a mail with a code or a link to an address. Codes and links are counted separately: a stranger,
+/// who can request links, cannot use up the owner's codes. Mails requested from a network that the owner
+/// has signed in from are counted separately too.
 ///
 /// # Errors
 /// Returns [`ServiceError::RateLimited`] if the client's network has caused too many mails, or

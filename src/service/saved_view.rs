@@ -92,8 +92,8 @@ pub async fn counts(
     authorise(actor, Action::ViewInternal, Resource::Desk)?;
     let reader = policy::reader(actor).ok_or(ServiceError::Unauthenticated)?;
     let views = by_ids(actor, services, ids).await?;
-    // The tickets of a view whose text is no search any more, since the prefix of ticket numbers has
-    // changed, are neither listed nor counted.
+    // A text may no longer be a valid search, for example since the prefix of ticket numbers has changed.
+    // The tickets of such a view are neither listed nor counted.
     let (ids, filters) = &views
         .iter()
         .filter_map(|view| {

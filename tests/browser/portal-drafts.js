@@ -331,7 +331,7 @@ async function givesUpAFileOnADeadLine(browser, { anna }) {
   await page.route("**/graphql", (route) => (isUpload(route.request()) ? held.push(route) : route.fallback()));
   await page.locator("input[type=file]").setInputFiles([{ name: "dead.txt", mimeType: "text/plain", buffer: Buffer.from("dead") }]);
   await until(async () => (await page.evaluate(() => true)) && held.length === 1, "the file is sent");
-  await page.clock.fastForward("01:01");
+  await page.clock.fastForward("05:01");
   await page.getByText("dead.txt was not uploaded.").waitFor();
   await page.unroute("**/graphql");
   await page.getByRole("button", { name: "Upload dead.txt again" }).click();

@@ -177,7 +177,7 @@ pub fn execute(
                 }
             }
             // Strangers of one network don't wait for each other's sockets.
-            if actor.identity().is_none() {
+            if actor == Actor::Anonymous {
                 turn = None;
             }
             if sender.send(output).await.is_err() {

@@ -94,7 +94,7 @@ impl FanOutGroups {
     }
 
     /// Returns the group of a subscription whose document the guard has validated, or a new one
-    /// that nobody else finds. Returns `None` if its responses cannot be shared.
+    /// that nobody else finds yet. Returns `None` if its responses cannot be shared.
     pub fn find(&self, request: &mut Request, actor: &Actor) -> Option<Arc<FanOutGroup>> {
         let key = GroupKey {
             query: request.query.as_str().into(),

@@ -70,7 +70,10 @@ class Queue {
 
   /** Shows another view. */
   async show(view: View): Promise<void> {
-    if (this.view?.id !== view.id) Object.assign(this, { rows: [], isLoaded: false, selected: null, checked: new Set(), place: 0 });
+    if (this.view?.id !== view.id) {
+      Object.assign(this, { rows: [], isLoaded: false, hasMore: false, selected: null, checked: new Set(), place: 0 });
+      this.#after = null;
+    }
     this.view = view;
     await this.reload();
   }
@@ -92,7 +95,7 @@ class Queue {
     const { view } = this;
     const after = this.#after;
     const missed = this.#collect();
-    const isOutdated = (): boolean => view !== this.view || after !== this.#after;
+    const isOutdated = (): boolean => after !== this.#after;
     try {
       const { tickets } = await request(ROWS, { filter: view.filter, order: view.order, after });
       // Meanwhile the list may have been read again.
@@ -101,13 +104,13 @@ class Queue {
       this.#turnPage(tickets);
       for (const row of missed) this.apply(row);
     } catch (error) {
-      this.failure = asApiError(error);
+      if (!isOutdated()) this.failure = asApiError(error);
     } finally {
       this.#missed.delete(missed);
       this.#isLoadingMore = false;
     }
-    // Who is at the end of the list that was read again waits for its next page.
-    if (isOutdated()) await this.more();
+    // The list was read again, and its reader may be at its end.
+    if (view === this.view && isOutdated()) await this.more();
   }
 
   /**

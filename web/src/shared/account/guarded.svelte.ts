@@ -7,7 +7,7 @@ export class Guarded {
   failure = $state("");
   isBusy = $state(false);
   /** What is done once more when the person has confirmed that it is they. */
-  pending = $state.raw<Action | null>(null);
+  pending = $state.raw<Action[]>([]);
   /** The action that was asked for last. */
   private last: Promise<unknown> = Promise.resolve();
 
@@ -34,7 +34,7 @@ export class Guarded {
     try {
       const errors = [...(await action())];
       const isUnconfirmed = errors.some(({ code }) => code === "REAUTHENTICATION_REQUIRED");
-      this.pending = isUnconfirmed ? action : null;
+      if (isUnconfirmed) this.pending = [...this.pending, action];
       this.failure = isUnconfirmed ? "" : (this.refusal ?? explain)(errors);
       if (errors.length === 0 || (this.refusal && !isUnconfirmed)) await this.done();
       return errors.length === 0;
@@ -54,10 +54,15 @@ export class Guarded {
     return this.act(async () => []);
   }
 
-  /** Runs the action that waits. */
+  /** Runs the actions that wait. */
   async confirmed(): Promise<void> {
     const { pending } = this;
-    this.pending = null;
-    if (pending) await this.act(pending);
+    this.pending = [];
+    await Promise.all(pending.map((action) => this.act(action)));
+  }
+
+  /** Gives up the actions that wait. */
+  cancel(): void {
+    this.pending = [];
   }
 }

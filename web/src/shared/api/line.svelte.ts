@@ -1,3 +1,5 @@
+import { untrack } from "svelte";
+
 /** The websocket's state. What a page shows may be outdated while it is not up, or while something is behind. */
 export const line = $state({
   isUp: true,
@@ -7,6 +9,7 @@ export const line = $state({
 
 /** Notes whether something that follows a stream, of which there can be several, has not reached the present. */
 export function setBehind(owner: unknown, isBehind: boolean): void {
-  if (line.behind.includes(owner) === isBehind) return;
-  line.behind = isBehind ? [...line.behind, owner] : line.behind.filter((other) => other !== owner);
+  const behind = untrack(() => line.behind);
+  if (behind.includes(owner) === isBehind) return;
+  line.behind = isBehind ? [...behind, owner] : behind.filter((other) => other !== owner);
 }

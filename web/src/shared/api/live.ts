@@ -14,11 +14,11 @@ const PING_MS = 10_000;
 const PONG_MS = 5_000;
 /** How often the clock is read, and a gap in it that can only be sleep, in milliseconds. */
 const TICK_MS = 5_000;
-/** How long a line is up after which it is one that works, in milliseconds. */
-const LASTING_MS = 20_000;
-/** After how many lines that were soon lost others do not wake up with the next one. */
-const FLAPPING = 3;
 const SLEEP_MS = 90_000;
+/** A line that is lost sooner than this is lost soon, in milliseconds. */
+const LASTING_MS = 20_000;
+/** After this many lines that were soon lost, a new line ends nobody's pause. */
+const FLAPPING = 3;
 
 /** A message of a stream. */
 export interface Message {

@@ -25,8 +25,11 @@ export class RejectedFile extends Error {
   }
 }
 
-/** After how long without progress the line is given up, in milliseconds. */
-const STALL_MS = 60_000;
+/**
+ * After how long without progress the line is given up, in milliseconds. Browsers report what they have
+ * handed over, and a slow line needs minutes for the last of it.
+ */
+const STALL_MS = 300_000;
 
 let limit: Promise<number> | undefined;
 
