@@ -22,6 +22,7 @@ mod fan_out;
 mod handoff;
 mod id;
 mod input_types;
+mod introspection;
 pub mod json;
 mod limits;
 mod loader;
@@ -72,6 +73,7 @@ pub use executor::{MutationProgress, RootFields, complete_root};
 pub use fan_out::{InjectedItem, SubscriptionSlot, can_fan_out};
 pub use id::GlobalId;
 pub use input_types::{InputTypes, is_upload};
+pub use introspection::SchemaShape;
 pub use limits::explain_limit;
 pub use operation::{operation_name, requested_operation, with_document};
 pub use session_cookie::{CookieChange, SessionCookie};
@@ -174,6 +176,8 @@ pub struct Schemas {
     pub executing: Schema,
     /// The types of the API.
     pub types: Registry,
+    /// What introspection shows, unless it is off.
+    pub shape: Option<&'static SchemaShape>,
 }
 
 /// Builds the executable schema, with or without introspection.
@@ -183,10 +187,12 @@ pub fn build(introspection: bool) -> Schemas {
         if introspection { builder } else { builder.disable_introspection() }
     };
     let limited = build(ValidationMode::Fast);
+    let executing = limited.limit_depth(MAX_DEPTH).limit_complexity(MAX_COMPLEXITY).finish();
     Schemas {
         validating: build(ValidationMode::Strict).extension(Validation).finish(),
-        executing: limited.limit_depth(MAX_DEPTH).limit_complexity(MAX_COMPLEXITY).finish(),
         types: types(),
+        shape: introspection.then(|| SchemaShape::of(&executing)).flatten(),
+        executing,
     }
 }
 

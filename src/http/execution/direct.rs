@@ -97,7 +97,13 @@ async fn prepare(api: &Api, request: &mut Request) -> Result<(), GraphqlResponse
     validate(api, request).await?;
     check_values(api, request).map_err(|error| GraphqlResponse::from_errors(vec![error]))?;
     requested::reduce(request);
-    Ok(())
+    check_introspection(api, request).map_err(|error| GraphqlResponse::from_errors(vec![error]))
+}
+
+/// Checks how much of the schema a reduced request asks for.
+fn check_introspection(api: &Api, request: &mut Request) -> ServerResult<()> {
+    let Some(shape) = &api.schemas.shape else { return Ok(()) };
+    with_document(request, |document, name, variables| shape.check(document, name, variables))?
 }
 
 /// Checks the values of the variables of a request whose document is valid.
