@@ -7,13 +7,13 @@
 use std::{collections::HashMap, sync::OnceLock};
 
 use async_graphql::{
-    Pos, Positioned, ServerError, ServerResult, Value as ConstValue, Variables,
+    Pos, Positioned, Response, ServerError, ServerResult, Value as ConstValue, Variables,
     parser::types::{ExecutableDocument, Field, Selection, SelectionSet},
 };
 use futures_util::FutureExt as _;
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{Schema, requested_operation};
+use super::operation::requested_operation;
 
 /// How many values an answer may have. The whole schema, as tools ask for it, has about a fifth.
 const MAX_VALUES: usize = 100_000;
@@ -105,16 +105,17 @@ enum Object<'s> {
 }
 
 impl SchemaShape {
-    /// Returns the lists of the schema, of which one with introspection is passed. They are read once in
-    /// a process.
-    pub(super) fn of(schema: &Schema) -> Option<&'static Self> {
+    /// Returns the lists of the schema, which `execute` executes a query of. They are read once in a
+    /// process.
+    pub(super) fn of<F: Future<Output = Response>>(
+        execute: impl FnOnce(&'static str) -> F,
+    ) -> Option<&'static Self> {
         static SHAPE: OnceLock<Option<SchemaShape>> = OnceLock::new();
-        SHAPE.get_or_init(|| Self::read(schema)).as_ref()
+        // Introspection never waits.
+        SHAPE.get_or_init(|| Self::read(execute(QUERY).now_or_never()?)).as_ref()
     }
 
-    fn read(schema: &Schema) -> Option<Self> {
-        // Introspection never waits.
-        let response = schema.execute(QUERY).now_or_never()?;
+    fn read(response: Response) -> Option<Self> {
         let data = response.data.into_json().and_then(serde_json::from_value::<Data>);
         let mut schema = data.ok()?.schema;
         let types = std::mem::take(&mut schema.types).into_iter();

@@ -191,7 +191,7 @@ pub fn build(introspection: bool) -> Schemas {
     Schemas {
         validating: build(ValidationMode::Strict).extension(Validation).finish(),
         types: types(),
-        shape: introspection.then(|| SchemaShape::of(&executing)).flatten(),
+        shape: introspection.then(|| SchemaShape::of(|query| executing.execute(query))).flatten(),
         executing,
     }
 }

@@ -94,7 +94,7 @@ pub async fn create(
     services
         .database
         .write(async |db| {
-            staff::lock_admins(actor, db).await?;
+            staff::lock_admins(actor, db, now).await?;
             if let Some(earlier) = call.earlier_result(db, new.id.0, now).await? {
                 let found = category::by_ids(db, &[CategoryId(earlier)]).await?;
                 return found.into_iter().next().ok_or(ServiceError::NotFound);
@@ -152,7 +152,7 @@ pub async fn rename(
     services
         .database
         .write(async |db| {
-            let (mut category, _) = lock(actor, db, id).await?;
+            let (mut category, _) = lock(actor, db, id, now).await?;
             let old = (category.name_en.clone(), category.name_ru.clone());
             if let Some(name) = name_en {
                 name.as_str().clone_into(&mut category.name_en);
@@ -187,7 +187,7 @@ pub async fn order(
     services
         .database
         .write(async |db| {
-            staff::lock_admins(actor, db).await?;
+            staff::lock_admins(actor, db, now).await?;
             let all = category::lock_all(db).await?;
             let (active, retired) =
                 all.into_iter().partition::<Vec<_>, _>(|it| it.retired_at.is_none());
@@ -240,7 +240,7 @@ async fn set_retired(
     services
         .database
         .write(async |db| {
-            let (mut category, mut others) = lock(actor, db, id).await?;
+            let (mut category, mut others) = lock(actor, db, id, now).await?;
             if category.retired_at.is_some() == retired {
                 return Ok(category);
             }
@@ -274,8 +274,9 @@ async fn lock(
     actor: &Actor,
     db: &mut Connection,
     id: Option<CategoryId>,
+    now: Timestamp,
 ) -> Result<(Category, Vec<Category>), ServiceError> {
-    staff::lock_admins(actor, db).await?;
+    staff::lock_admins(actor, db, now).await?;
     let id = id.ok_or(ServiceError::NotFound)?;
     let mut all = category::lock_all(db).await?;
     let index = all.iter().position(|category| category.id == id).ok_or(ServiceError::NotFound)?;

@@ -61,10 +61,11 @@ async fn run(
     erasure: Erasure,
 ) -> Result<Account, ServiceError> {
     let (ledger, recorded) = (&ledger(services), &AtomicBool::new(false));
+    let now = services.ambient.now();
     let erased = services
         .database
         .write(async |db| {
-            let (account, admins) = staff::lock(actor, db, erasure.account_id).await?;
+            let (account, admins) = staff::lock(actor, db, erasure.account_id, now).await?;
             staff::ensure_admin_remains(actor, account.id, &admins)?;
             let account = erase_owner(actor, services, db, account, &erasure).await?;
             // Before the commit, which a crash may follow, and late, when little can still fail.
@@ -190,11 +191,12 @@ async fn erase_again(
     services: &Services,
     erasure: &Erasure,
 ) -> Result<(), ServiceError> {
+    let now = services.ambient.now();
     services
         .database
         .write(async |db| {
             // Also the last admin: the operator can create another.
-            let (account, _) = staff::lock(actor, db, erasure.account_id).await?;
+            let (account, _) = staff::lock(actor, db, erasure.account_id, now).await?;
             erase_owner(actor, services, db, account, erasure).await?;
             end_access(actor, services, db, erasure.account_id).await
         })

@@ -364,7 +364,7 @@ pub async fn reset(
     services
         .database
         .write(async |db| {
-            let (account, _) = staff::lock(actor, db, id).await?;
+            let (account, _) = staff::lock(actor, db, id, now).await?;
             staff::require_not_erased(&account)
                 .map_err(|error| UserError { field: vec!["accountId"], ..error })?;
             for method in [Method::Authenticator, Method::Email] {

@@ -65,7 +65,7 @@ pub async fn create(
     let earlier = services
         .database
         .write(async |db| {
-            staff::lock_admins(actor, db).await?;
+            staff::lock_admins(actor, db, now).await?;
             if let Some(call) = call
                 && let Some(earlier) = call.earlier_result(db, row.id.0, now).await?
             {
@@ -157,7 +157,7 @@ pub async fn revoke(
     services
         .database
         .write(async |db| {
-            staff::lock_admins(actor, db).await?;
+            staff::lock_admins(actor, db, now).await?;
             let revoked = service_token::revoke(db, id, actor.account_id(), now).await?;
             let revoked = revoked.ok_or_else(unknown)?;
             record(db, actor, AccountEvent::ServiceTokenRevoked { token_id: id }, now).await?;

@@ -258,6 +258,19 @@ pub(super) async fn ensure_valid(
     Ok(())
 }
 
+/// Checks that a session is still live. Call this after what ends sessions was locked.
+///
+/// # Errors
+/// Returns [`ServiceError::Unauthenticated`] if the session has ended.
+pub(super) async fn ensure_live(
+    db: &mut Connection,
+    identity: &Identity,
+    now: Timestamp,
+) -> Result<(), ServiceError> {
+    let live = session::live_by_id(db, identity.session, now).await?;
+    live.map(drop).ok_or(ServiceError::Unauthenticated)
+}
+
 fn outdated(message: &str) -> ServiceError {
     UserError::of_input(UserErrorCode::Expired, message).into()
 }

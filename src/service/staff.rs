@@ -218,7 +218,7 @@ async fn insert_invited(
     new: &Account,
     now: Timestamp,
 ) -> Result<(), ServiceError> {
-    lock_admins(actor, db).await?;
+    lock_admins(actor, db, now).await?;
     if !account::insert(db, new, None).await? {
         return Err(email_taken());
     }
@@ -284,7 +284,7 @@ async fn change_access(
     let changed = services
         .database
         .write(async |db| {
-            let (mut account, admins) = lock(actor, db, id).await?;
+            let (mut account, admins) = lock(actor, db, id, now).await?;
             require_not_erased(&account)?;
             let event = match change {
                 AccessChange::SetRole(role) if account.role == role => return Ok(account),
@@ -334,7 +334,7 @@ pub async fn enable(
     services
         .database
         .write(async |db| {
-            let (mut account, _) = lock(actor, db, id).await?;
+            let (mut account, _) = lock(actor, db, id, now).await?;
             require_not_erased(&account)?;
             if account.disabled_at.take().is_some() {
                 account::update(db, &account).await?;
@@ -372,7 +372,7 @@ pub async fn update(
     let updated = services
         .database
         .write(async |db| {
-            let (before, _) = lock(actor, db, id).await?;
+            let (before, _) = lock(actor, db, id, now).await?;
             require_not_erased(&before)?;
             let after = valid.apply(&before);
             if (&after.name, after.locale) != (&before.name, before.locale) {
@@ -434,14 +434,18 @@ fn email_taken() -> ServiceError {
 /// Locks the admins who can sign in until the transaction ends, and returns them.
 ///
 /// # Errors
-/// Returns an error if the actor is no longer one of them.
+/// Returns an error if the actor is no longer one of them, or if their session has ended.
 pub(super) async fn lock_admins(
     actor: &Actor,
     db: &mut Connection,
+    now: Timestamp,
 ) -> Result<Vec<AccountId>, ServiceError> {
     let admins = account::lock_admins(db).await?;
     if actor.account_id().is_some_and(|actor| !admins.contains(&actor)) {
         return Err(ServiceError::Forbidden);
+    }
+    if let Some(identity) = actor.identity() {
+        session::ensure_live(db, identity, now).await?;
     }
     Ok(admins)
 }
@@ -451,8 +455,9 @@ pub(super) async fn lock(
     actor: &Actor,
     db: &mut Connection,
     id: AccountId,
+    now: Timestamp,
 ) -> Result<(Account, Vec<AccountId>), ServiceError> {
-    let admins = lock_admins(actor, db).await?;
+    let admins = lock_admins(actor, db, now).await?;
     let account = account::lock_and_read(db, id).await?.ok_or(ServiceError::NotFound)?;
     Ok((account, admins))
 }

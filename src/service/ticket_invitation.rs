@@ -335,9 +335,13 @@ async fn lock_received(
     id: TicketInvitationId,
 ) -> Result<(Ticket, TicketInvitation), ServiceError> {
     let (ticket, invitation) = lock_with_ticket(db, id).await?;
-    let own = account::lock_shared(db, invited).await?;
-    let to_actor = own.is_some_and(|account| invitation.email.is_spelling_of(&account.email));
+    let own = account::lock_shared(db, invited).await?.ok_or(ServiceError::Forbidden)?;
+    let to_actor = invitation.email.is_spelling_of(&own.email);
     authorise(actor, Action::AnswerInvitation, Resource::Invitation { to_actor })?;
+    // They may have become staff, or been disabled, while this waited for the ticket.
+    if own.role.is_staff() || own.disabled_at.is_some() {
+        return Err(ServiceError::Forbidden);
+    }
     Ok((ticket, invitation))
 }
 

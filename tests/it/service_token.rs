@@ -299,3 +299,25 @@ async fn a_token_that_cannot_be_printed_is_revoked() {
     assert!(listed.contains("panel") && listed.contains("revoked 20"), "{listed}");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_while_its_call_waits_creates_no_token() {
+    let server = TestServer::start().await;
+    let ilya = server.sign_up("Ilya", Role::Admin).await;
+    let (database, holder) = (server.database.connect().await, server.database.connect().await);
+    holder.batch_execute("BEGIN; SELECT FROM accounts FOR UPDATE").await.unwrap();
+    let input = json!({ "name": "panel", "scopes": ["CREATE_HANDOFFS"] });
+    let creating = ilya.send(CREATE, json!({ "input": input }));
+    let ending = async {
+        let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+            AND datname = current_database())";
+        while !database.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {}
+        let end = "UPDATE sessions SET revoked_at = now(); COMMIT";
+        holder.batch_execute(end).await.unwrap();
+    };
+    let (reply, ()) = tokio::join!(creating, ending);
+    assert_eq!(reply.code(), "UNAUTHENTICATED", "{}", reply.body);
+    let count = database.query_one("SELECT count(*) FROM service_tokens", &[]).await.unwrap();
+    assert_eq!(count.get::<_, i64>(0), 0);
+    server.stop().await;
+}

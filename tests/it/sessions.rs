@@ -123,7 +123,7 @@ async fn revoking_other_sessions_ends_all_but_the_current_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_that_revoke_each_other_concurrently_do_not_deadlock() {
+async fn of_sessions_that_revoke_each_other_concurrently_one_remains() {
     let server = TestServer::start().await;
     server.customer("Anna").await;
     let mut clients = Vec::new();
@@ -138,6 +138,11 @@ async fn sessions_that_revoke_each_other_concurrently_do_not_deadlock() {
         let done = reply.body.get("errors").is_none();
         assert!(done || reply.code() == "UNAUTHENTICATED", "{}", reply.body);
     }
+    let mut remaining = 0;
+    for client in &clients {
+        remaining += usize::from(is_signed_in(client).await);
+    }
+    assert_eq!(remaining, 1);
     server.stop().await;
 }
 

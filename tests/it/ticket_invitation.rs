@@ -353,6 +353,28 @@ async fn of_an_acceptance_and_a_withdrawal_at_the_same_time_one_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_becomes_staff_while_it_accepts_does_not_take_part() {
+    let server = TestServer::start().await;
+    let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
+    let ticket = anna.create_ticket("mine").await;
+    let invitation = anna.invite(&ticket, "carl@example.com").await;
+    let (database, holder) = (server.database.connect().await, server.database.connect().await);
+    holder.batch_execute("BEGIN; SELECT FROM tickets FOR UPDATE").await.unwrap();
+    let promoting = async {
+        let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+            AND datname = current_database())";
+        while !database.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {}
+        let promote = "UPDATE accounts SET role = 'agent' WHERE email = 'carl@example.com'; COMMIT";
+        holder.batch_execute(promote).await.unwrap();
+    };
+    let (reply, ()) = tokio::join!(carl.try_accept(&invitation), promoting);
+    assert_eq!(reply.code(), "FORBIDDEN", "{}", reply.body);
+    let taking_part = "SELECT EXISTS (SELECT FROM tickets WHERE participant_ids <> '{}')";
+    assert!(!database.query_one(taking_part, &[]).await.unwrap().get::<_, bool>(0));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_number_of_invitations_is_bounded_per_ticket_person_and_address() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);

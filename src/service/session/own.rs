@@ -1,6 +1,6 @@
 //! The actor's own sessions: listing them and ending them remotely.
 
-use super::{append_session_ended, end_sessions};
+use super::{append_session_ended, end_sessions, ensure_live};
 use crate::{
     db::{account, session},
     domain::{
@@ -53,6 +53,7 @@ pub async fn revoke(
         .database
         .write(async |db| {
             account::lock(db, owner.id).await?;
+            ensure_live(db, &owner, now).await?;
             if !session::revoke(db, owner.id, id, now).await? {
                 return Err(unknown());
             }
@@ -73,6 +74,8 @@ pub async fn revoke_others(actor: &Actor, services: &Services) -> Result<usize, 
     services
         .database
         .write(async |db| {
+            account::lock(db, owner.id).await?;
+            ensure_live(db, &owner, now).await?;
             Ok(end_sessions(services, db, owner.id, Some(owner.session), actor, now).await?)
         })
         .await
