@@ -183,8 +183,10 @@ impl SchemaShape {
                 Object::Field(FieldLists { ty, .. }) | Object::InputValue(InputValue { ty }),
                 "type",
             ) => one(Some(ty)),
-            (Object::Field(FieldLists { args, .. }), "args")
-            | (Object::Directive(DirectiveLists { args }), "args") => input_values(args),
+            (
+                Object::Field(FieldLists { args, .. }) | Object::Directive(DirectiveLists { args }),
+                "args",
+            ) => input_values(args),
             _ => Vec::new(),
         }
     }
