@@ -131,14 +131,8 @@ fn bucket<'p>(
     let Some(address) = place.strip_prefix(BUCKET) else { return Ok(None) };
     let (bucket, prefix) = address.split_once('/').unwrap_or((address, ""));
     let s3 = &config.storage.s3;
-    for (key, is_set) in [
-        ("storage.s3.region", s3.region.is_some()),
-        ("storage.s3.access_key", s3.access_key.is_some()),
-        ("storage.s3.secret_key", s3.secret_key.is_some()),
-    ] {
-        if !is_set {
-            return Err(invalid_setting(key, "is required for a backup in a bucket"));
-        }
+    if let Some(key) = s3.missing_key() {
+        return Err(invalid_setting(key, "is required for a backup in a bucket"));
     }
-    Ok(Some((storage::s3_settings(&config.storage.s3, bucket), prefix.trim_matches('/'))))
+    Ok(Some((storage::s3_settings(s3, bucket), prefix.trim_matches('/'))))
 }

@@ -3,7 +3,10 @@
 use config::Config as Values;
 use url::Url;
 
-use super::{error::ConfigError, settings::Config};
+use super::{
+    error::ConfigError,
+    settings::{Config, S3Config},
+};
 
 const NOT_A_WEB_URL: &str =
     "must be an ASCII URL that starts with http:// or https:// and names a host";
@@ -96,14 +99,22 @@ fn check_storage(config: &Config) -> Result<(), ConfigError> {
     }
     let problem = "cannot be combined with storage.s3.bucket: set only one of them";
     require(config.storage.folder.is_none(), "storage.folder", problem)?;
-    for (key, is_set) in [
-        ("storage.s3.region", s3.region.is_some()),
-        ("storage.s3.access_key", s3.access_key.is_some()),
-        ("storage.s3.secret_key", s3.secret_key.is_some()),
-    ] {
-        require(is_set, key, "is required with storage.s3.bucket")?;
+    match s3.missing_key() {
+        Some(key) => require(false, key, "is required with storage.s3.bucket"),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+impl S3Config {
+    /// Returns the first key that a bucket needs and that is not set.
+    pub fn missing_key(&self) -> Option<&'static str> {
+        let needed = [
+            ("storage.s3.region", self.region.is_some()),
+            ("storage.s3.access_key", self.access_key.is_some()),
+            ("storage.s3.secret_key", self.secret_key.is_some()),
+        ];
+        needed.into_iter().find_map(|(key, is_set)| (!is_set).then_some(key))
+    }
 }
 
 fn check_branding(config: &Config) -> Result<(), ConfigError> {

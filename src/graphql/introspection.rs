@@ -94,6 +94,8 @@ struct TypeReference {
 
 /// An object of the answer.
 enum Object<'s> {
+    /// The answer itself. What it has beside the schema is not counted.
+    Query,
     Schema,
     Type(&'s TypeLists),
     /// A list or non-null type of this one.
@@ -135,7 +137,7 @@ impl SchemaShape {
     ) -> ServerResult<()> {
         let Some(operation) = requested_operation(document, name) else { return Ok(()) };
         let mut count = Count { shape: self, document, variables, left: MAX_VALUES };
-        count.root(&operation.selection_set.node)
+        count.object(&Object::Query, &operation.selection_set.node)
     }
 
     fn named(&self, reference: &TypeReference) -> Option<&TypeLists> {
@@ -149,7 +151,7 @@ impl SchemaShape {
         }
     }
 
-    /// Returns the objects that a field of an object has as its value.
+    /// Returns the objects that a field of an object of the schema has as its value.
     fn objects<'s>(&'s self, object: &Object<'s>, field: &str) -> Vec<Object<'s>> {
         let named = |references: &'s Option<Vec<TypeReference>>| {
             let types = references.iter().flatten().filter_map(|it| self.named(it));
@@ -201,32 +203,13 @@ struct Count<'c> {
 }
 
 impl<'c> Count<'c> {
-    /// Counts what the fields at the root of an operation have of the schema.
-    fn root(&mut self, set: &'c SelectionSet) -> ServerResult<()> {
-        for Positioned { node, .. } in &set.items {
-            match node {
-                Selection::Field(field) => {
-                    let object = match field.node.name.node.as_str() {
-                        "__schema" => Some(Object::Schema),
-                        "__type" => self.type_named_in(&field.node),
-                        _ => None,
-                    };
-                    if let Some(object) = object {
-                        self.object(&object, &field.node.selection_set.node)?;
-                    }
-                }
-                Selection::InlineFragment(fragment) => {
-                    self.root(&fragment.node.selection_set.node)?;
-                }
-                Selection::FragmentSpread(spread) => {
-                    let name = &spread.node.fragment_name.node;
-                    if let Some(fragment) = self.document.fragments.get(name) {
-                        self.root(&fragment.node.selection_set.node)?;
-                    }
-                }
-            }
+    /// Returns the objects that a field of an object has as its value.
+    fn objects(&self, object: &Object<'c>, field: &Field) -> Vec<Object<'c>> {
+        match (object, field.name.node.as_str()) {
+            (Object::Query, "__schema") => vec![Object::Schema],
+            (Object::Query, "__type") => self.type_named_in(field).into_iter().collect(),
+            (object, name) => self.shape.objects(object, name),
         }
-        Ok(())
     }
 
     fn type_named_in(&self, field: &Field) -> Option<Object<'c>> {
@@ -246,7 +229,7 @@ impl<'c> Count<'c> {
             self.count(*pos)?;
             match node {
                 Selection::Field(field) => {
-                    for value in self.shape.objects(object, &field.node.name.node) {
+                    for value in self.objects(object, &field.node) {
                         self.count(*pos)?;
                         self.object(&value, &field.node.selection_set.node)?;
                     }
@@ -324,7 +307,7 @@ mod tests {
         let mut count =
             Count { shape, document: &document, variables: &variables, left: MAX_VALUES };
         let operation = requested_operation(&document, None).unwrap();
-        count.root(&operation.selection_set.node).unwrap();
+        count.object(&Object::Query, &operation.selection_set.node).unwrap();
         let share = (MAX_VALUES - count.left) as f64 / MAX_VALUES as f64;
         assert!((0.1..0.4).contains(&share), "{share}");
     }

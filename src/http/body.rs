@@ -156,7 +156,8 @@ impl BodyInMemory {
     }
 }
 
-/// Reads a body of at most [`MAX_BODY`] bytes. Its memory is taken from what its sender may use.
+/// Reads a body of at most [`MAX_BODY`] bytes. Its memory counts towards the budget of its
+/// network, or else of its sender.
 ///
 /// # Errors
 /// The body is larger, incomplete or too slow, or its sender's bodies take too much.

@@ -1,6 +1,6 @@
 // What every page must offer to everybody: the checks that the scripts of the portal and of the desk share.
 
-const { assert, origin, pictures } = require("./portal-lib");
+const { assert, origin, painted, pictures } = require("./portal-lib");
 
 const AXE = require.resolve("axe-core/axe.min.js");
 /** The most that a page may move while it loads. Less than this no eye sees. */
@@ -91,7 +91,7 @@ async function prepare(page) {
 async function open(page, path, content) {
   await page.goto(origin + path);
   await page.locator(content).first().waitFor();
-  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  await painted(page);
   const shifted = await page.evaluate(() => globalThis.shifted);
   if (shifted > MOST_SHIFT) expectNone([`by ${shifted}`], `/${path} moves while it loads`);
 }

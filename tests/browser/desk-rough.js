@@ -2,7 +2,7 @@
 // category, an unknown placeholder, a list that loads slowly, tickets that others close, a server that is away.
 // Each time a sentence says what to do, and nothing that was written is lost.
 
-const { ADMIN, AGENT, ask, assert, controlStreams, countOperations, CUSTOMER, field, hasFocus, hold, holdAnswers, loseAnswer, main, mentions, openTicket, origin, OTHER_CUSTOMER, PASSWORD, Person, row, signIn, until, visit, work } = require("./desk-lib");
+const { ADMIN, AGENT, ask, assert, controlStreams, countOperations, CUSTOMER, field, hasFocus, hold, holdAnswers, loseAnswer, main, mentions, openTicket, origin, OTHER_CUSTOMER, painted, PASSWORD, Person, row, signIn, until, visit, work } = require("./desk-lib");
 
 /** One more than a message may have. */
 const MOST = 65_536;
@@ -531,7 +531,7 @@ async function keepsTheFocusAtWhatIsChanged(browser, { anna, ilya }) {
   await ordered;
   await button("Retire Lower").focus();
   await page.keyboard.press("Enter");
-  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  await painted(page);
   assert.deepEqual(sent, [true]);
   release();
   await hasFocus(button("Restore Lower"));

@@ -33,6 +33,11 @@ async function hasFocus(locator) {
   await until(look, `${locator} has the focus`);
 }
 
+/** Waits until the page has shown what its scripts have changed so far. */
+function painted(page) {
+  return page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+}
+
 /** A person who uses the API beside the browser. */
 class Person {
   static async signIn(email) {
@@ -204,4 +209,4 @@ function main(name, run) {
   );
 }
 
-module.exports = { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, hasFocus, hold, holdAnswers, loseAnswer, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, pictures, problems, signIn, until, visit, words };
+module.exports = { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, hasFocus, hold, holdAnswers, loseAnswer, main, mentions, origin, OTHER_CUSTOMER, painted, PASSWORD, Person, pictures, problems, signIn, until, visit, words };

@@ -1,7 +1,7 @@
 // A page never shows the past as the present: after a restart of the server, a line that died silently,
 // sleep and an upgrade, it says that it is behind, and then shows exactly what was missed.
 
-const { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, Person, signIn, until, visit } = require("./portal-lib");
+const { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, painted, Person, signIn, until, visit } = require("./portal-lib");
 
 const field = (page) => page.getByLabel("Add a comment");
 const lost = (page) => page.getByText("The connection is lost.");
@@ -314,7 +314,7 @@ async function followsAgainAfterAFailure(browser, { anna, marta }) {
   const failed = page.waitForResponse((response) => isByPriority(response.request()));
   await held[0].fulfill({ json: { errors: [{ message: "refused", extensions: { code: "FORBIDDEN" } }] } });
   await (await failed).finished();
-  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  await painted(page);
   assert.equal(await page.getByText("You may not do this.").count(), 0);
   await page.context().close();
 }
@@ -371,7 +371,7 @@ async function leavesUnreadWhatWasNotShown(browser, { anna, marta }) {
   const answered = page.waitForResponse((response) => isTicket(response.request()));
   release();
   await (await answered).finished();
-  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  await painted(page);
   assert.equal(marks.length, 0);
   const isUnread = async () => (await anna.call("query($n: String!) { ticket(number: $n) { isUnread } }", { n: ticket.number })).ticket.isUnread;
   assert.equal(await isUnread(), true);

@@ -6,7 +6,10 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use ticketwire::domain::{account::Role, service_token::Scope};
 
-use crate::harness::{Client, TestServer, process};
+use crate::{
+    harness::{Client, TestServer, process},
+    writes::until_waiting,
+};
 
 const CREATE: &str = "mutation($input: CreateServiceTokenInput!) { createServiceToken(input: $input) {
     token serviceToken { id name scopes createdBy { name } lastUsedAt revokedAt } userErrors { field code } } }";
@@ -309,9 +312,7 @@ async fn a_session_that_ends_while_its_call_waits_creates_no_token() {
     let input = json!({ "name": "panel", "scopes": ["CREATE_HANDOFFS"] });
     let creating = ilya.send(CREATE, json!({ "input": input }));
     let ending = async {
-        let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'
-            AND datname = current_database())";
-        while !database.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {}
+        until_waiting(&server, "%").await;
         let end = "UPDATE sessions SET revoked_at = now(); COMMIT";
         holder.batch_execute(end).await.unwrap();
     };

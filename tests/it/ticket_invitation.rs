@@ -4,11 +4,14 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::harness::{
-    Client, TestServer,
-    client::{Reply, Ticket},
-    mail::MailFixture,
-    server::PASSWORD,
+use crate::{
+    harness::{
+        Client, TestServer,
+        client::{Reply, Ticket},
+        mail::MailFixture,
+        server::PASSWORD,
+    },
+    writes::until_waiting,
 };
 
 /// Texts of the ticket that an invited person must not see.
@@ -361,9 +364,7 @@ async fn an_account_that_becomes_staff_while_it_accepts_does_not_take_part() {
     let (database, holder) = (server.database.connect().await, server.database.connect().await);
     holder.batch_execute("BEGIN; SELECT FROM tickets FOR UPDATE").await.unwrap();
     let promoting = async {
-        let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'
-            AND datname = current_database())";
-        while !database.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {}
+        until_waiting(&server, "%").await;
         let promote = "UPDATE accounts SET role = 'agent' WHERE email = 'carl@example.com'; COMMIT";
         holder.batch_execute(promote).await.unwrap();
     };

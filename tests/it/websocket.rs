@@ -6,7 +6,10 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, client::IntoClientRequest as _},
 };
 
-use crate::harness::{Socket, TestServer, socket::Incoming};
+use crate::{
+    harness::{Socket, TestServer, socket::Incoming},
+    writes::until_waiting,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_graphql_transport_ws_protocol_is_accepted() {
@@ -189,10 +192,7 @@ async fn a_stopping_server_answers_the_mutations_of_its_sockets_before_it_closes
         addComment(input: { ticketId: $ticket, body: $body }) { comment { body } } }";
     let last_words = json!({ "ticket": ticket.id, "body": "Last words" });
     socket.subscribe("comment", comment, last_words).await;
-    let database = server.database.connect().await;
-    let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock')";
-    while !database.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {}
+    until_waiting(&server, "%").await;
     let address = server.address();
     let stopping = tokio::spawn(server.stop_keeping_database());
     while tokio::net::TcpStream::connect(&address).await.is_ok() {}

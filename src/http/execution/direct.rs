@@ -49,10 +49,13 @@ pub async fn execute_once(
 ) -> GraphqlResponse {
     let record = request::continued();
     let trace = operation::record(&record, &mut request, operation);
-    if let Err(refused) = prepare(api, &mut request).await {
-        operation::record_errors(Some(&record), &refused);
-        return refused;
-    }
+    let introspects = match prepare(api, &mut request).await {
+        Ok(introspects) => introspects,
+        Err(refused) => {
+            operation::record_errors(Some(&record), &refused);
+            return refused;
+        }
+    };
     if operation == Some(OperationType::Mutation) {
         request = request.data(MutationProgress::default());
     }
@@ -60,7 +63,6 @@ pub async fn execute_once(
     let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
     let schema = api.schemas.executing.clone();
     let root = RootFields::of(&mut request);
-    let introspects = introspection::prepare(&mut request);
     // Boxed: the future is large, and every layer above would copy it.
     let executed = async move {
         let executing = schema.execute(request.data(context));
@@ -89,21 +91,17 @@ pub async fn execute_once(
     }
 }
 
-/// Validates a request, and makes its document the one that is [executed](requested).
+/// Validates a request, and makes its document the one that is [executed](requested). Returns whether it
+/// asks for the schema.
 ///
 /// # Errors
 /// The response to a document or to variables that are not valid.
-async fn prepare(api: &Api, request: &mut Request) -> Result<(), GraphqlResponse> {
+async fn prepare(api: &Api, request: &mut Request) -> Result<bool, GraphqlResponse> {
+    let refused = |error| GraphqlResponse::from_errors(vec![error]);
     validate(api, request).await?;
-    check_values(api, request).map_err(|error| GraphqlResponse::from_errors(vec![error]))?;
+    check_values(api, request).map_err(refused)?;
     requested::reduce(request);
-    check_introspection(api, request).map_err(|error| GraphqlResponse::from_errors(vec![error]))
-}
-
-/// Checks how much of the schema a reduced request asks for.
-fn check_introspection(api: &Api, request: &mut Request) -> ServerResult<()> {
-    let Some(shape) = &api.schemas.shape else { return Ok(()) };
-    with_document(request, |document, name, variables| shape.check(document, name, variables))?
+    introspection::prepare(api.schemas.shape, request).map_err(refused)
 }
 
 /// Checks the values of the variables of a request whose document is valid.
@@ -235,7 +233,7 @@ impl MessageTurns {
 /// Returns the responses of a subscription.
 async fn subscribe(api: Api, mut request: Request) -> BoxStream<'static, GraphqlResponse> {
     match prepare(&api, &mut request).await {
-        Ok(()) => api.schemas.executing.execute_stream(request).boxed(),
+        Ok(_) => api.schemas.executing.execute_stream(request).boxed(),
         Err(refused) => stream::iter([refused]).boxed(),
     }
 }

@@ -6,10 +6,12 @@
 use std::mem;
 
 use async_graphql::{
-    Name, Positioned, Request, Value,
+    Name, Positioned, Request, ServerResult, Value,
     indexmap::IndexMap,
     parser::types::{DocumentOperations, ExecutableDocument, Field, Selection, SelectionSet},
 };
+
+use crate::graphql::SchemaShape;
 
 const DESCRIPTION: &str = "The API of Ticketwire, a support desk.";
 /// What the name of the schema's description begins with.
@@ -19,15 +21,21 @@ const KIND_BESIDE: &str = "kind beside ";
 
 /// Prepares a request with an operation that has plain fields at its root. Returns whether it asks for
 /// the schema.
-pub fn prepare(request: &mut Request) -> bool {
-    let Ok(document) = request.parsed_query() else { return false };
+///
+/// # Errors
+/// It asks for more of the schema than an answer may have.
+pub fn prepare(shape: Option<&SchemaShape>, request: &mut Request) -> ServerResult<bool> {
+    let Ok(document) = request.parsed_query() else { return Ok(false) };
     if !document.operations.iter().any(|(_, it)| asks(&it.node.selection_set.node)) {
-        return false;
+        return Ok(false);
     }
     let mut document = document.clone();
+    if let Some(shape) = shape {
+        shape.check(&document, request.operation_name.as_deref(), &request.variables)?;
+    }
     prepare_document(&mut document);
     request.set_parsed_query(document);
-    true
+    Ok(true)
 }
 
 fn asks(root: &SelectionSet) -> bool {
