@@ -136,7 +136,7 @@ impl Server {
             Ok(slots) => {
                 prepare(&stream);
                 let stream =
-                    Stream { tcp: stream, written: Written::default(), _slots: slots.open };
+                    Stream { tcp: stream, traffic: Traffic::default(), _slots: slots.open };
                 let (server, handshake) = (Arc::clone(self), Handshake::new(slots.handshake));
                 connections.spawn(async move {
                     if server.serve_one(stream, address, handshake).await.is_err() {
@@ -162,7 +162,7 @@ impl Server {
         handshake: Handshake,
     ) -> Result<(), HeadersLate> {
         let late = Instant::now() + self.limits.header_time;
-        let peer = Peer { address, written: stream.written.clone() };
+        let peer = Peer { address, traffic: stream.traffic.clone() };
         let Some(tls) = &self.tls else {
             return self.serve_http(stream, peer, handshake, late).await;
         };
@@ -192,7 +192,7 @@ impl Server {
     async fn serve_http(
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        Peer { address, written }: Peer,
+        Peer { address, traffic }: Peer,
         handshake: Handshake,
         late: Instant,
     ) -> Result<(), HeadersLate> {
@@ -200,7 +200,7 @@ impl Server {
         let service = service_fn(move |mut request: Request<Incoming>| {
             first.complete();
             request.extensions_mut().insert(ConnectInfo(address));
-            request.extensions_mut().insert(written.clone());
+            request.extensions_mut().insert(traffic.clone());
             let response = router.call(request);
             async {
                 let mut response = response.await?;
@@ -254,7 +254,7 @@ impl Server {
 /// The client of a connection.
 struct Peer {
     address: SocketAddr,
-    written: Written,
+    traffic: Traffic,
 }
 
 /// Returns why a request was rejected that could not be read, or `None` if a connection ended for
@@ -418,23 +418,35 @@ struct HeadersLate;
 /// A connection that is counted until it is closed, also as a websocket.
 struct Stream {
     tcp: TcpStream,
-    written: Written,
+    traffic: Traffic,
     _slots: Vec<Slot>,
 }
 
-/// How many bytes the client of a connection has accepted. Clones share the count.
+/// How many bytes the client of a connection has accepted, and how many have arrived from it. With TLS,
+/// both are encrypted. Clones share the counts.
 #[derive(Clone, Default)]
-pub struct Written(Arc<AtomicU64>);
+pub struct Traffic(Arc<Counts>);
 
-impl Written {
-    /// Returns the count.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+#[derive(Default)]
+struct Counts {
+    accepted: AtomicU64,
+    arrived: AtomicU64,
+}
+
+impl Traffic {
+    /// Returns how many bytes the client has accepted.
+    pub fn accepted(&self) -> u64 {
+        self.0.accepted.load(Ordering::Relaxed)
     }
 
-    fn add(&self, written: &Poll<io::Result<usize>>) {
+    /// Returns how many bytes have arrived.
+    pub fn arrived(&self) -> u64 {
+        self.0.arrived.load(Ordering::Relaxed)
+    }
+
+    fn count_written(&self, written: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(count)) = written {
-            self.0.fetch_add(*count as u64, Ordering::Relaxed);
+            self.0.accepted.fetch_add(*count as u64, Ordering::Relaxed);
         }
     }
 }
@@ -463,7 +475,11 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.tcp).poll_read(cx, buffer);
+        let count = buffer.filled().len() - before;
+        self.traffic.0.arrived.fetch_add(count as u64, Ordering::Relaxed);
+        read
     }
 }
 
@@ -474,7 +490,7 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.tcp).poll_write(cx, bytes);
-        self.written.add(&written);
+        self.traffic.count_written(&written);
         written
     }
 
@@ -484,7 +500,7 @@ impl AsyncWrite for Stream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, slices);
-        self.written.add(&written);
+        self.traffic.count_written(&written);
         written
     }
 

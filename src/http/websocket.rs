@@ -41,7 +41,7 @@ use super::{
     authentication::{self, SESSION_USE_INTERVAL},
     body::{MAX_BODY, check_size},
     budgets::{REFUSAL_DELAY, delay_refusal},
-    connection::Written,
+    connection::Traffic,
     execution::{self, OperationLog, Output},
     guard,
     observe::RequestId,
@@ -66,8 +66,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(25);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many operations may run on a socket at a time.
 const MAX_OPERATIONS: usize = 100;
-/// The longest message before `connection_init` is accepted, in bytes.
-const MAX_INIT: usize = 16_384;
+/// How much a client may send until its `connection_init` is complete, in bytes. Whose memory it takes is
+/// known only then.
+const MAX_INIT: u64 = 16_384;
 /// The longest id of an operation, in bytes.
 const MAX_ID: usize = 256;
 /// The size of the read buffer, in bytes, which a socket has even while it is idle. It grows for a
@@ -101,7 +102,7 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
     let in_cookie = api.own_pages.token(&parts.headers).filter(|_| is_own).map(str::to_owned);
     let origin = authentication::origin(parts, api.trusted_proxies);
     let id = parts.extensions.get::<RequestId>().copied();
-    let written = parts.extensions.get::<Written>().cloned().unwrap_or_default();
+    let traffic = parts.extensions.get::<Traffic>().cloned().unwrap_or_default();
     upgrade
         .protocols([protocol::NAME])
         .max_message_size(MAX_BODY)
@@ -109,7 +110,7 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
         .on_upgrade(move |socket| async move {
-            let (sockets, duplex) = (api.sockets.clone(), Duplex::new(socket, written));
+            let (sockets, duplex) = (api.sockets.clone(), Duplex::new(socket, traffic));
             let served = sockets.track_future(serve(api, id, origin, in_cookie, duplex)).await;
             // Not tracked: a stopping server does not wait for this.
             if let Some(duplex) = served {
@@ -319,6 +320,9 @@ impl Connection {
             cx.waker().wake_by_ref();
         }
         let event = self.duplex.poll_event(cx);
+        if event.is_pending() && self.credentials.is_none() && self.duplex.arrived() > MAX_INIT {
+            return Poll::Ready(Step::End(self.refuse_message(CloseReason::BAD_MESSAGE)));
+        }
         let is_answered = || self.operations.len() == 0 && self.duplex.is_written();
         if self.stop == Stop::WhenAnswered && is_answered() {
             return Poll::Ready(Step::End(End::Close(CloseReason::RESTART)));
@@ -413,7 +417,7 @@ impl Connection {
     }
 
     async fn on_text(&mut self, text: &str) -> Result<(), End> {
-        if self.credentials.is_none() && text.len() > MAX_INIT {
+        if self.credentials.is_none() && text.len() as u64 > MAX_INIT {
             return Err(self.refuse_message(CloseReason::BAD_MESSAGE));
         }
         let received = message::read(text);

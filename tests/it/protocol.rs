@@ -295,6 +295,21 @@ async fn a_fragmented_message_is_read_as_one_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_unfinished_message_before_connection_init_may_take_16_kib() {
+    let server = TestServer::start().await;
+    let part = vec![b' '; 17_000];
+    let mut socket = Socket::connect(&server.address()).await;
+    socket.send_raw(frame(&part, OpCode::Data(Data::Text), false)).await;
+    assert_eq!(wait_for_close(&mut socket).await.0, 4400);
+    let anna = server.customer("Anna").await;
+    let mut socket = anna.socket().await;
+    socket.send_raw(frame(&part, OpCode::Data(Data::Text), false)).await;
+    socket.send_raw(frame(br#"{"type":"ping"}"#, OpCode::Data(Data::Continue), true)).await;
+    assert_eq!(socket.message().await["type"], "pong", "who is signed in may send more");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_invalid_frame_closes_the_socket_with_the_code_of_rfc_6455() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;

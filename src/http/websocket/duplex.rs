@@ -14,7 +14,7 @@ use tokio::time::{self, Instant};
 use tokio_tungstenite::tungstenite;
 
 use super::{
-    super::connection::Written,
+    super::connection::Traffic,
     protocol::CloseReason,
     wake_flag::{TaskWaker, WakeFlag},
 };
@@ -54,10 +54,11 @@ pub struct Duplex {
     /// The bytes in `queue`.
     queued: usize,
     unflushed: bool,
-    /// How many bytes the client has accepted.
-    written: Written,
+    traffic: Traffic,
     /// How many it had accepted when it was last blocked.
-    written_before: u64,
+    accepted_before: u64,
+    /// How many had arrived from it when it became a websocket.
+    arrived_before: u64,
     /// When the client last accepted something, if messages wait for it.
     blocked_since: Option<Instant>,
     task: TaskWaker,
@@ -68,7 +69,7 @@ pub struct Duplex {
 
 impl Duplex {
     /// Wraps a socket.
-    pub fn new(socket: WebSocket, written: Written) -> Self {
+    pub fn new(socket: WebSocket, traffic: Traffic) -> Self {
         let task = TaskWaker::default();
         Self {
             socket,
@@ -78,8 +79,9 @@ impl Duplex {
             queue: VecDeque::new(),
             queued: 0,
             unflushed: false,
-            written,
-            written_before: 0,
+            arrived_before: traffic.arrived(),
+            traffic,
+            accepted_before: 0,
             blocked_since: None,
         }
     }
@@ -98,6 +100,11 @@ impl Duplex {
     /// if it is not behind.
     pub fn blocked_since(&self) -> Option<Instant> {
         self.blocked_since
+    }
+
+    /// Returns how many bytes have arrived from the client, also of a message that is not complete.
+    pub fn arrived(&self) -> u64 {
+        self.traffic.arrived() - self.arrived_before
     }
 
     /// Queues a message.
@@ -172,10 +179,10 @@ impl Duplex {
             return written;
         }
         // A part of a large message is progress too.
-        let bytes = self.written.get();
-        if self.blocked_since.is_none() || bytes != self.written_before {
+        let accepted = self.traffic.accepted();
+        if self.blocked_since.is_none() || accepted != self.accepted_before {
             self.blocked_since = Some(Instant::now());
-            self.written_before = bytes;
+            self.accepted_before = accepted;
         }
         written
     }
