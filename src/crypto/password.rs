@@ -221,7 +221,11 @@ impl Passwords {
         self.blocking(move || verify(&argon2, "", &stored)).await
     }
 
-    async fn blocking<T: Send + 'static>(
+    /// Does the work of examining a password, as if it was hashed.
+    ///
+    /// # Errors
+    /// Too many passwords are waiting, or the work has panicked.
+    pub async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
