@@ -249,8 +249,12 @@ impl Ticket {
         let comment = if let Some(comment) = cached {
             comment
         } else {
+            // What is known already may have been read before the ticket.
+            let is_known = loaders.knows(&id);
             let Some(comment) = loaders.get(id).await? else { return Ok(None) };
-            service::timeline::keep_comment(services, &self.0, &comment, cursor);
+            if !is_known {
+                service::timeline::keep_comment(services, &self.0, &comment, cursor);
+            }
             comment
         };
         if ctx.look_ahead().field("author").exists() {
