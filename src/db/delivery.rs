@@ -204,6 +204,7 @@ async fn joinable(db: &mut Connection, new: &NewDelivery<'_>) -> Result<Option<U
     Ok(deliveries::table
         .filter(deliveries::ticket_id.eq(new.ticket_id.0))
         .filter(deliveries::address.eq(new.address.as_str()))
+        .filter(deliveries::account_id.is_not_distinct_from(new.account_id.map(|id| id.0)))
         .filter(deliveries::state.eq(DeliveryState::Queued))
         .filter(deliveries::attempts.eq(0))
         .filter(deliveries::joinable_until.ge(new.occurred_at))

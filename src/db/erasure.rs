@@ -153,7 +153,8 @@ async fn own_addresses(db: &mut Connection, account: &Account) -> Result<Vec<Str
 }
 
 /// Erases the addresses of an account's mails and sessions, what its comments were before edits, and
-/// its files that are not attached. Mails that wait are cancelled.
+/// its files that are not attached. Mails that wait are cancelled, but not those to the support desk,
+/// which may have had the address of one of its people.
 pub async fn erase_traces(
     db: &mut Connection,
     id: AccountId,
@@ -161,7 +162,11 @@ pub async fn erase_traces(
     now: Timestamp,
 ) -> Result<(), DbError> {
     let whose = format!(
-        "(d.account_id = $1 OR d.account_id IS NULL AND d.address = ANY ($2))
+        "(d.account_id = $1 OR d.account_id IS NULL AND d.address = ANY ($2)
+             AND NOT EXISTS (
+                 SELECT FROM installation,
+                     unnest(string_to_array(mail_staff_addresses, ',')) AS entry
+                 WHERE lower(trim(split_part(entry, '=', 2))) = d.address))
          AND d.address NOT LIKE '%@{ERASED_DOMAIN}'"
     );
     // By mail, since an event reaches an address once.

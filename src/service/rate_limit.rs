@@ -266,8 +266,11 @@ pub(super) async fn count_mail(
     if known {
         key.push("known address");
     }
-    let buckets =
-        [bucket(&["mail", name, "from", &network], PER_NETWORK), bucket(&key, MAILS_PER_RECIPIENT)];
+    let mut buckets = vec![bucket(&["mail", name, "from", &network], PER_NETWORK)];
+    if let Some(site) = origin.site() {
+        buckets.push(bucket(&["mail", name, "from site", &site.to_string()], PER_SITE));
+    }
+    buckets.push(bucket(&key, MAILS_PER_RECIPIENT));
     add_to(&buckets, services, &mut connection).await
 }
 

@@ -431,6 +431,22 @@ async fn what_belongs_to_the_new_owner_of_a_former_address_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn mails_to_the_desk_wait_on_after_the_erasure_of_an_agent_with_its_address() {
+    let flags = [("mail.staff_addresses", "*=Marta@example.com"), ("mail.window_seconds", "60")];
+    let fixture = MailFixture::start_with(&flags).await;
+    let MailFixture { server, smtp, anna, .. } = &fixture;
+    let (ada, marta) = (admin(server).await, server.agent("Marta").await);
+    anna.create_ticket("The site is down").await;
+    server.quiet().await;
+    let reply = erase(&ada, &marta.account_id().await, "KEEP").await;
+    assert_eq!(reply.user_errors("eraseAccount"), [] as [&str; 0], "{}", reply.body);
+    server.clock.advance(chrono::TimeDelta::seconds(61));
+    let mail = smtp.nth(1, "A new ticket is waiting for support").await;
+    assert_eq!(mail.to, "marta@example.com");
+    fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_completes_although_the_time_of_its_request_is_over() {
     let folder = ledger("late");
     let flags = [

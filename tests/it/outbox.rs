@@ -124,6 +124,26 @@ async fn a_reporter_with_the_staff_address_is_mailed_once_and_stops_nobodys_mail
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_account_learns_does_not_join_the_mail_of_the_desk_to_the_same_address() {
+    let flags =
+        [("mail.staff_addresses", "sales=boris@example.com"), ("mail.window_seconds", "60")];
+    let desk = MailFixture::start_with(&flags).await;
+    let input = json!({ "categoryId": SALES, "summary": "An offer", "description": "Please." });
+    let ticket = desk.anna.try_create_ticket(input).await;
+    let ticket = Ticket::read(ticket.at("/data/createTicket/ticket"));
+    let marta = desk.server.agent("Marta").await;
+    let boris = desk.boris.account_id().await;
+    marta.update(&ticket, json!({ "assigneeId": boris })).await;
+    desk.server.quiet().await;
+    desk.server.clock.advance(TimeDelta::seconds(61));
+    let mail = desk.smtp.nth(1, "A new ticket is waiting for support").await;
+    assert_eq!(mail.to, "boris@example.com");
+    let mail = desk.smtp.nth(1, "assigned this ticket to you").await;
+    assert_eq!(mail.to, "boris@example.com");
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_cannot_be_read_stops_no_mail_of_others_and_no_mail_for_good() {
     let desk = MailFixture::start_with(&[("mail.window_seconds", "60")]).await;
     let vera = desk.server.customer("Vera").await;
