@@ -60,6 +60,13 @@ pub async fn insert(
     Ok(())
 }
 
+/// Deletes sessions, as if they had never been.
+pub async fn delete(db: &mut Connection, ids: &[SessionId]) -> Result<(), DbError> {
+    let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
+    diesel::delete(sessions::table.filter(sessions::id.eq_any(ids))).execute(db).await?;
+    Ok(())
+}
+
 /// Returns the session with a token, unless it has ended or its account is disabled.
 pub async fn live_by_token(
     db: &mut Connection,

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, merged,
+    session::ensure_unchanged,
     ticket::{self, TicketChanges},
 };
 use crate::{
@@ -44,7 +45,9 @@ pub async fn update(
         .write(async |db| {
             let changes = ticket::validate_changes(db, None, changes).await?;
             let (mut results, mut changed) = (HashMap::new(), Vec::new());
-            for mut ticket in tickets::lock_all(db, known).await? {
+            let locked = tickets::lock_all(db, known).await?;
+            ensure_unchanged(actor, db, now).await?;
+            for mut ticket in locked {
                 authorise(actor, Action::Triage, Resource::from(&ticket))?;
                 match ticket::apply(actor, &mut ticket, changes.clone(), (editor, now)) {
                     Ok(events) => changed.push((ticket, events)),

@@ -18,6 +18,7 @@ use super::{
     meanwhile::check_nothing_said,
     queued::{Change, Made},
     rate_limit::{self, too_frequent, write_bucket},
+    session::ensure_unchanged,
     tries::Tries,
     upload,
     used::Used,
@@ -340,6 +341,7 @@ async fn make_locked(
         tickets::lock_free(db, change.id).await?;
     }
     let mut ticket = tickets::lock(db, change.id).await?.ok_or(ServiceError::NotFound)?;
+    ensure_unchanged(&change.counted.actor, db, services.ambient.now()).await?;
     if let (Some(call), Some(comment)) = (&change.call, &change.comment)
         && let Some(earlier) = call.earlier_result(db, comment.id.0, comment.created_at).await?
     {

@@ -94,7 +94,7 @@ impl Edit<'_> {
         if let Some(ticket) = free {
             tickets::lock_free(db, ticket).await?;
         }
-        let (mut ticket, before) = redaction::lock_comment(actor, db, id).await?;
+        let (mut ticket, before) = redaction::lock_comment(actor, db, id, now).await?;
         authorise(actor, Action::EditComment, Resource::from(&ticket))?;
         if before.author_id != author {
             return Err(ServiceError::Forbidden);

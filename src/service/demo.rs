@@ -75,12 +75,12 @@ pub async fn seed(
     let steps = data::schedule(&tickets, now);
     let opening = steps.first().map_or(now, |step| step.at) - TimeDelta::days(1);
     clock.set(opening);
-    let mut replay = replay::Replay::prepare(&services).await?;
+    let mut replay = replay::Replay::prepare(&services, now).await?;
     for step in steps {
         clock.set(step.at);
         replay.run(&step).await?;
     }
-    Ok(())
+    replay.finish().await
 }
 
 /// A clock that shows the time it was last set to.

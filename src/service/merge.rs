@@ -5,6 +5,7 @@ use super::{
     meanwhile::{SeenUpTo, check_nothing_said},
     merged::continues_in,
     rate_limit,
+    session::ensure_unchanged,
     ticket::{public_event, require_staff},
     ticket_invitation::{mail, too_many_participants},
 };
@@ -49,6 +50,7 @@ pub async fn merge(
         .database
         .write(async |db| {
             let (mut ticket, into) = lock_both(db, id, into_id).await?;
+            ensure_unchanged(actor, db, now).await?;
             let mut into = into.ok_or_else(unknown_target)?;
             for ticket in [&ticket, &into] {
                 authorise(actor, Action::Triage, Resource::from(ticket))?;
@@ -95,6 +97,7 @@ pub async fn unmerge(
             // Both are locked in the order of their ids, so the other must be known before.
             let found = merges::of(db, id).await?.ok_or_else(not_merged)?;
             let (mut ticket, into) = lock_both(db, id, found.into_id).await?;
+            ensure_unchanged(actor, db, now).await?;
             authorise(actor, Action::Triage, Resource::from(&ticket))?;
             let merge = merges::of(db, id).await?.filter(|merge| *merge == found);
             let merge = merge.ok_or_else(not_merged)?;

@@ -2,7 +2,7 @@
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account,
-    ticket::public_event,
+    session::ensure_unchanged, ticket::public_event,
 };
 use crate::{
     db::{event, notification, ticket as tickets},
@@ -34,6 +34,7 @@ pub async fn remove(
         .write(async |db| {
             let found = tickets::lock_participants(db, id).await?;
             let mut ticket = found.ok_or(ServiceError::NotFound)?;
+            ensure_unchanged(actor, db, now).await?;
             authorise(actor, Action::ViewTicket, Resource::from(&ticket))?;
             if account != editor {
                 authorise(actor, Action::ManageParticipants, Resource::from(&ticket))?;

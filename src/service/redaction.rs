@@ -53,7 +53,7 @@ pub async fn redact_comment(
         let redacted = services
             .database
             .write(async |db| {
-                let (mut ticket, _) = lock_comment(actor, db, id).await?;
+                let (mut ticket, _) = lock_comment(actor, db, id, now).await?;
                 authorise(actor, Action::Redact, Resource::from(&ticket))?;
                 if !erase_comment(db, &mut ticket, id, Some(editor), now).await? {
                     return Err(already_redacted("commentId"));
@@ -94,7 +94,7 @@ pub async fn redact_ticket(
         let redacted = services
             .database
             .write(async |db| {
-                let mut ticket = ticket::lock(actor, db, id).await?;
+                let mut ticket = ticket::lock(actor, db, id, now).await?;
                 authorise(actor, Action::Redact, Resource::from(&ticket))?;
                 if !erase_text(db, &mut ticket, text, Some(editor), now).await? {
                     return Err(already_redacted("text"));
@@ -130,7 +130,7 @@ pub async fn redact_attachment(
         let redacted = services
             .database
             .write(async |db| {
-                let mut ticket = lock_ticket_of(actor, db, id).await?;
+                let mut ticket = lock_ticket_of(actor, db, id, now).await?;
                 authorise(actor, Action::Redact, Resource::from(&ticket))?;
                 let found =
                     attached(db, id).await?.and_then(|(attachment, _)| attachment.comment_id);
@@ -329,9 +329,10 @@ pub(super) async fn lock_comment(
     actor: &Actor,
     db: &mut Connection,
     id: CommentId,
+    now: Timestamp,
 ) -> Result<(Ticket, Comment), ServiceError> {
     let ticket_id = find(db, id).await?.ticket_id;
-    let ticket = ticket::lock(actor, db, ticket_id).await?;
+    let ticket = ticket::lock(actor, db, ticket_id, now).await?;
     // Read again: another transaction may have changed it before the lock.
     let comment = find(db, id).await?;
     if policy::sees_comment(actor, comment.visibility) {
@@ -355,13 +356,14 @@ async fn lock_ticket_of(
     actor: &Actor,
     db: &mut Connection,
     id: AttachmentId,
+    now: Timestamp,
 ) -> Result<Ticket, ServiceError> {
     let found = attached(db, id).await?;
     let ticket = match &found {
         Some((attachment, _)) => Some(attachment.ticket_id),
         None => attachments::redacted_from(db, id).await?,
     };
-    let ticket = ticket::lock(actor, db, ticket.ok_or(ServiceError::NotFound)?).await?;
+    let ticket = ticket::lock(actor, db, ticket.ok_or(ServiceError::NotFound)?, now).await?;
     let visible = found.is_none_or(|(_, visibility)| policy::sees_comment(actor, visibility));
     if visible { Ok(ticket) } else { Err(ServiceError::NotFound) }
 }

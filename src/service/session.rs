@@ -258,17 +258,21 @@ pub(super) async fn ensure_valid(
     Ok(())
 }
 
-/// Checks that a session is still live. Call this after what ends sessions was locked.
+/// Checks that the actor is still who they were when the request began: their session is live, and
+/// their role is the same. Call this after a lock that may have been waited for.
 ///
 /// # Errors
-/// Returns [`ServiceError::Unauthenticated`] if the session has ended.
-pub(super) async fn ensure_live(
+/// Returns [`ServiceError::Unauthenticated`] if the session has ended, and
+/// [`ServiceError::Forbidden`] if the role has changed.
+pub(super) async fn ensure_unchanged(
+    actor: &Actor,
     db: &mut Connection,
-    identity: &Identity,
     now: Timestamp,
 ) -> Result<(), ServiceError> {
+    let Some(identity) = actor.identity() else { return Ok(()) };
     let live = session::live_by_id(db, identity.session, now).await?;
-    live.map(drop).ok_or(ServiceError::Unauthenticated)
+    let current = live.ok_or(ServiceError::Unauthenticated)?.identity;
+    if current.role == identity.role { Ok(()) } else { Err(ServiceError::Forbidden) }
 }
 
 fn outdated(message: &str) -> ServiceError {

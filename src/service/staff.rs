@@ -444,9 +444,7 @@ pub(super) async fn lock_admins(
     if actor.account_id().is_some_and(|actor| !admins.contains(&actor)) {
         return Err(ServiceError::Forbidden);
     }
-    if let Some(identity) = actor.identity() {
-        session::ensure_live(db, identity, now).await?;
-    }
+    session::ensure_unchanged(actor, db, now).await?;
     Ok(admins)
 }
 

@@ -7,6 +7,7 @@ use super::{
     meanwhile::{SeenUpTo, check_nothing_said},
     merged, opening,
     queued::{Change, CountedWrite, Made, Opening, Write},
+    session::ensure_unchanged,
     upload::{self, Upload},
     validation::Validation,
 };
@@ -281,6 +282,7 @@ async fn try_update(
         .database
         .write(async |db| {
             let mut ticket = tickets::lock(db, id).await?.ok_or(ServiceError::NotFound)?;
+            ensure_unchanged(actor, db, now).await?;
             check_changeable(actor, &ticket, changes)?;
             if let Some(seen) = changes.seen_up_to {
                 check_nothing_said(actor, db, &ticket, seen).await?;
@@ -368,11 +370,13 @@ fn parse(changes: &TicketChanges) -> Result<Changes, UserError> {
 /// Locks a ticket and returns it.
 ///
 /// # Errors
-/// Returns an error if the ticket does not exist or the actor may not see it.
+/// Returns an error if the ticket does not exist or the actor may not see it, or is no longer who they
+/// were.
 pub(super) async fn lock(
     actor: &Actor,
     db: &mut Connection,
     id: TicketId,
+    now: Timestamp,
 ) -> Result<Ticket, ServiceError> {
     // Nobody waits for a ticket that they may not see.
     if !actor.is_staff()
@@ -381,6 +385,7 @@ pub(super) async fn lock(
         return Err(ServiceError::NotFound);
     }
     let ticket = tickets::lock(db, id).await?.ok_or(ServiceError::NotFound)?;
+    ensure_unchanged(actor, db, now).await?;
     authorise(actor, Action::ViewTicket, Resource::from(&ticket))?;
     Ok(ticket)
 }

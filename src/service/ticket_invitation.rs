@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use super::{
     ServiceError, Services, UserError, UserErrorCode, account as accounts, authorise,
     authorise_account, merged, priority_mail, rate_limit,
+    session::ensure_unchanged,
     ticket::{lock, public_event},
 };
 use crate::{
@@ -61,7 +62,7 @@ pub async fn invite(
     let invited = services
         .database
         .write(async |db| {
-            let mut ticket = lock(actor, db, id).await?;
+            let mut ticket = lock(actor, db, id, now).await?;
             authorise(actor, Action::ManageParticipants, Resource::from(&ticket))?;
             check_ticket(&ticket)?;
             // Locked: an erasure forgets the invitations of an address that it can see.
@@ -190,6 +191,7 @@ pub async fn withdraw(
         .database
         .write(async |db| {
             let (mut ticket, invitation) = lock_with_ticket(db, id).await?;
+            ensure_unchanged(actor, db, now).await?;
             authorise(actor, Action::ManageParticipants, Resource::from(&ticket))?;
             if is_hidden(actor, db, id).await? {
                 return Err(ServiceError::NotFound);
@@ -219,7 +221,7 @@ pub async fn accept(
     let accepted = services
         .database
         .write(async |db| {
-            let (mut ticket, invitation) = lock_received(actor, db, invited, id).await?;
+            let (mut ticket, invitation) = lock_received(actor, db, invited, id, now).await?;
             check_open(&invitation, now)?;
             of_ticket.get_or_init(|| ticket.id);
             check_ticket(&ticket)?;
@@ -252,7 +254,7 @@ pub async fn decline(
     services
         .database
         .write(async |db| {
-            let (mut ticket, invitation) = lock_received(actor, db, invited, id).await?;
+            let (mut ticket, invitation) = lock_received(actor, db, invited, id, now).await?;
             if invitation.declined_at.is_some() {
                 return Ok(());
             }
@@ -333,8 +335,10 @@ async fn lock_received(
     db: &mut Connection,
     invited: AccountId,
     id: TicketInvitationId,
+    now: Timestamp,
 ) -> Result<(Ticket, TicketInvitation), ServiceError> {
     let (ticket, invitation) = lock_with_ticket(db, id).await?;
+    ensure_unchanged(actor, db, now).await?;
     let own = account::lock_shared(db, invited).await?.ok_or(ServiceError::Forbidden)?;
     let to_actor = invitation.email.is_spelling_of(&own.email);
     authorise(actor, Action::AnswerInvitation, Resource::Invitation { to_actor })?;

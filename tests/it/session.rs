@@ -3,7 +3,10 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::harness::{Client, TestServer, process::Process, server::PASSWORD};
+use crate::{
+    harness::{Client, TestServer, process::Process, server::PASSWORD},
+    writes::until_waiting,
+};
 use ticketwire::domain::account::Role;
 
 const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) {
@@ -172,5 +175,33 @@ async fn sign_ins_are_logged_whether_they_succeed_or_not() {
         assert!(!log.contains(secret), "{secret} was logged: {log}");
     }
     drop(anna);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_waits_for_a_ticket_ends_with_its_session() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let ticket = anna.create_ticket("one").await;
+    let (marta, ada) = (server.agent("Marta").await, crate::erasure::admin(&server).await);
+    // The redaction waits until the account is no longer staff, which ends its sessions.
+    let mut database = server.database.connect().await;
+    let transaction = database.transaction().await.unwrap();
+    transaction.batch_execute("SELECT FROM tickets FOR UPDATE").await.unwrap();
+    let redact = "mutation($id: ID!) {
+        redactTicket(input: { ticketId: $id, text: SUMMARY }) { userErrors { code } } }";
+    let redacting = tokio::spawn({
+        let (marta, ids) = (marta.clone(), json!({ "id": ticket.id }));
+        async move { marta.send(redact, ids).await }
+    });
+    until_waiting(&server, "%FOR NO KEY UPDATE").await;
+    let demote = "mutation($i: SetAccountRoleInput!) { setAccountRole(input: $i) {
+        userErrors { code } } }";
+    let input = json!({ "id": marta.account_id().await, "role": "CUSTOMER" });
+    let data = ada.ok(demote, json!({ "i": input })).await;
+    assert_eq!(data["setAccountRole"]["userErrors"], json!([]));
+    transaction.commit().await.unwrap();
+    let reply = redacting.await.unwrap();
+    assert_eq!(reply.code(), "UNAUTHENTICATED", "{}", reply.body);
     server.stop().await;
 }

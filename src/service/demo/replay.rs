@@ -3,6 +3,7 @@
 use std::{collections::HashMap, convert::Infallible};
 
 use axum::body::Bytes;
+use chrono::TimeDelta;
 use futures_util::stream;
 
 use super::{
@@ -10,12 +11,18 @@ use super::{
     error::DemoError,
 };
 use crate::{
-    crypto::password::Password,
+    crypto::{
+        password::Password,
+        token::{BearerToken, TokenKind},
+    },
+    db::session,
     domain::{
         account::{Account, Locale},
         actor::{Actor, Identity},
+        clock::Timestamp,
         comment::Visibility,
         ids::{AttachmentId, CategoryId, SessionId, TicketId},
+        session::{ClientOrigin, Session},
     },
     service::{
         ServiceError, Services, category, closing,
@@ -33,8 +40,8 @@ const ADMIN: &str = "ilya";
 /// The data written so far.
 pub(super) struct Replay<'s> {
     services: &'s Services,
-    /// By their keys in the files.
-    accounts: HashMap<String, Account>,
+    /// By their keys in the files, each with a session in which it acts.
+    accounts: HashMap<String, (Account, SessionId)>,
     /// By their slugs.
     categories: HashMap<String, CategoryId>,
     /// By their positions in the files.
@@ -42,11 +49,11 @@ pub(super) struct Replay<'s> {
 }
 
 impl<'s> Replay<'s> {
-    /// Creates the accounts and reads the categories.
-    pub(super) async fn prepare(services: &'s Services) -> Result<Self, DemoError> {
+    /// Creates the accounts and reads the categories. The last step is at `end`.
+    pub(super) async fn prepare(services: &'s Services, end: Timestamp) -> Result<Self, DemoError> {
         let mut replay = Self {
             services,
-            accounts: create_accounts(services).await?,
+            accounts: create_accounts(services, end).await?,
             categories: HashMap::new(),
             tickets: HashMap::new(),
         };
@@ -71,20 +78,26 @@ impl<'s> Replay<'s> {
         }
     }
 
-    fn account(&self, key: &str) -> Result<&Account, DemoError> {
+    /// Deletes the sessions.
+    pub(super) async fn finish(self) -> Result<(), DemoError> {
+        let sessions = self.accounts.values().map(|(_, session)| *session).collect::<Vec<_>>();
+        let mut connection = self.services.database.read().await.map_err(ServiceError::from)?;
+        Ok(session::delete(&mut connection, &sessions).await.map_err(ServiceError::from)?)
+    }
+
+    fn account(&self, key: &str) -> Result<&(Account, SessionId), DemoError> {
         self.accounts
             .get(key)
             .ok_or_else(|| DemoError::Data(format!("there is no account `{key}`")))
     }
 
     fn actor(&self, key: &str) -> Result<Actor, DemoError> {
-        let account = self.account(key)?;
+        let (account, session) = self.account(key)?;
         Ok(Actor::Account(Identity {
             id: account.id,
             role: account.role,
             locale: account.locale,
-            // They act without having signed in.
-            session: SessionId(uuid::Uuid::nil()),
+            session: *session,
             confined: false,
         }))
     }
@@ -111,13 +124,13 @@ impl<'s> Replay<'s> {
             StepKind::Comment => return self.comment(by, id, step, Visibility::Public).await,
             StepKind::Note => return self.comment(by, id, step, Visibility::Internal).await,
             StepKind::Participant => {
-                let email = self.account(to)?.email.as_str();
+                let email = self.account(to)?.0.email.as_str();
                 let invited = ticket_invitation::invite(by, self.services, id, email).await?;
                 ticket_invitation::accept(&self.actor(to)?, self.services, invited.id).await?;
                 return Ok(());
             }
             StepKind::Assign => {
-                let assignee = Some(self.account(to)?.id);
+                let assignee = Some(self.account(to)?.0.id);
                 TicketChanges { assignee: Some(assignee), ..TicketChanges::default() }
             }
             StepKind::Status => TicketChanges { status: step.value(), ..TicketChanges::default() },
@@ -151,7 +164,10 @@ impl<'s> Replay<'s> {
     }
 }
 
-async fn create_accounts(services: &Services) -> Result<HashMap<String, Account>, DemoError> {
+async fn create_accounts(
+    services: &Services,
+    end: Timestamp,
+) -> Result<HashMap<String, (Account, SessionId)>, DemoError> {
     let mut accounts = HashMap::new();
     for entry in data::accounts()? {
         let new = NewAccount {
@@ -164,9 +180,32 @@ async fn create_accounts(services: &Services) -> Result<HashMap<String, Account>
             },
             password: entry.demo.then(|| Password::new(data::PASSWORD.to_owned())),
         };
-        accounts.insert(entry.key, staff::create(&Actor::System, services, new).await?);
+        let account = staff::create(&Actor::System, services, new).await?;
+        let session = create_session(services, &account, end).await?;
+        accounts.insert(entry.key, (account, session));
     }
     Ok(accounts)
+}
+
+/// Creates a session without the mail and the audit entry of a sign-in.
+async fn create_session(
+    services: &Services,
+    account: &Account,
+    end: Timestamp,
+) -> Result<SessionId, ServiceError> {
+    let (ambient, id) = (&services.ambient, SessionId(services.ambient.uuid()));
+    let created = Session {
+        id,
+        account_id: account.id,
+        created_at: ambient.now(),
+        last_used_at: ambient.now(),
+        expires_at: end + TimeDelta::days(1),
+        origin: ClientOrigin::default(),
+        confined: false,
+    };
+    let token = BearerToken::of(TokenKind::Session, ambient);
+    session::insert(&mut *services.database.read().await?, &created, token.hash()).await?;
+    Ok(id)
 }
 
 async fn upload(

@@ -1,6 +1,6 @@
 //! The actor's own sessions: listing them and ending them remotely.
 
-use super::{append_session_ended, end_sessions, ensure_live};
+use super::{append_session_ended, end_sessions, ensure_unchanged};
 use crate::{
     db::{account, session},
     domain::{
@@ -53,7 +53,7 @@ pub async fn revoke(
         .database
         .write(async |db| {
             account::lock(db, owner.id).await?;
-            ensure_live(db, &owner, now).await?;
+            ensure_unchanged(actor, db, now).await?;
             if !session::revoke(db, owner.id, id, now).await? {
                 return Err(unknown());
             }
@@ -75,7 +75,7 @@ pub async fn revoke_others(actor: &Actor, services: &Services) -> Result<usize, 
         .database
         .write(async |db| {
             account::lock(db, owner.id).await?;
-            ensure_live(db, &owner, now).await?;
+            ensure_unchanged(actor, db, now).await?;
             Ok(end_sessions(services, db, owner.id, Some(owner.session), actor, now).await?)
         })
         .await
