@@ -1,6 +1,6 @@
 //! The files of the web app and of the playground, which `build.rs` compresses into the binary.
 
-use std::io::Read as _;
+use std::{io::Read as _, sync::OnceLock};
 
 use axum::{
     body::Bytes,
@@ -25,6 +25,8 @@ pub struct File {
 pub struct Asset {
     file: &'static File,
     etag: HeaderValue,
+    /// Its content, once it was sent to a client that accepts no compression. Few do.
+    plain: OnceLock<Bytes>,
 }
 
 /// How long a browser may use a file without asking again.
@@ -55,7 +57,7 @@ impl Asset {
     fn of(file: &'static File) -> Option<Self> {
         // Weak, since it stands for the compressed and the plain form.
         let etag = format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(Sha256::digest(file.gzip)));
-        Some(Self { file, etag: HeaderValue::try_from(etag).ok()? })
+        Some(Self { file, etag: HeaderValue::try_from(etag).ok()?, plain: OnceLock::new() })
     }
 
     /// Returns the file, or 304 if the request's `If-None-Match` has its tag.
@@ -68,10 +70,7 @@ impl Asset {
             () if self.is_cached(request) => StatusCode::NOT_MODIFIED.into_response(),
             () if !brotli.is_empty() && accepts(request, "br") => encoded("br", brotli),
             () if accepts(request, "gzip") => encoded("gzip", gzip),
-            () => match self.decompressed() {
-                Ok(bytes) => bytes.into_response(),
-                Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-            },
+            () => self.plain.get_or_init(|| self.decompressed()).clone().into_response(),
         };
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, self.content_type());
@@ -91,10 +90,11 @@ impl Asset {
         tags.any(|tag| tag.trim() == "*" || self.etag == tag.trim())
     }
 
-    fn decompressed(&self) -> std::io::Result<Vec<u8>> {
+    fn decompressed(&self) -> Bytes {
         let mut bytes = Vec::new();
-        GzDecoder::new(self.file.gzip).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        let read = GzDecoder::new(self.file.gzip).read_to_end(&mut bytes);
+        debug_assert!(read.is_ok(), "the build compresses the file");
+        bytes.into()
     }
 
     fn content_type(&self) -> HeaderValue {
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(plain.headers().get(header::CONTENT_ENCODING), None);
         assert_eq!(compressed.headers()[header::CONTENT_ENCODING], "gzip");
         assert_eq!(smaller.headers()[header::CONTENT_ENCODING], "br");
-        assert_eq!(page.decompressed().unwrap(), b"a page");
+        assert_eq!(page.decompressed(), "a page");
         let etag = plain.headers()[header::ETAG].to_str().unwrap().to_owned();
         let again = get(&request(header::IF_NONE_MATCH, &etag));
         assert_eq!(again.status(), StatusCode::NOT_MODIFIED);

@@ -8,9 +8,13 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use futures_util::StreamExt as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::api::Api;
+use super::{
+    api::Api,
+    budgets::{LimitReached, delay_refusal},
+};
 use crate::{
     domain::{
         attachment::{Attachment, FileName},
@@ -28,7 +32,7 @@ pub async fn fetch(
     Path(token): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    let found = match attachment::follow(&api.services, &token).await {
+    let (found, account) = match attachment::follow(&api.services, &token).await {
         Ok(found) => found,
         Err(error) => return failure(&error),
     };
@@ -51,10 +55,18 @@ pub async fn fetch(
     };
     let length = range.end - range.start;
     let content_range = format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1));
+    let slot = match delay_refusal(api.budgets.download(account)).await {
+        Ok(slot) => slot,
+        Err(reached) => return too_many(&reached),
+    };
     let bytes = match attachment::read(&api.services, &found, range).await {
         Ok(bytes) => bytes,
         Err(error) => return failure(&error),
     };
+    // In use until the last byte was sent.
+    let bytes = bytes.inspect(move |_| {
+        let _ = &slot;
+    });
     let mut response = (status, Body::from_stream(bytes)).into_response();
     set(&mut response, header::CONTENT_LENGTH, &length.to_string());
     set(&mut response, header::CONTENT_TYPE, &found.content.media_type);
@@ -124,6 +136,13 @@ fn disposition(name: &FileName) -> String {
     let ascii = name.as_str().chars().map(plain).collect::<String>();
     let complete = utf8_percent_encode(name.as_str(), ENCODED);
     format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{complete}")
+}
+
+fn too_many(reached: &LimitReached) -> Response {
+    let text = format!("{}\n", reached.message);
+    let mut response = (StatusCode::TOO_MANY_REQUESTS, text).into_response();
+    set(&mut response, header::RETRY_AFTER, &reached.retry_after_seconds.to_string());
+    response
 }
 
 fn failure(error: &ServiceError) -> Response {

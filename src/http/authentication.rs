@@ -57,9 +57,13 @@ impl Credentials {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn actor(&self, services: &Services) -> Result<Actor, ServiceError> {
+    pub async fn actor(
+        &self,
+        services: &Services,
+        origin: &ClientOrigin,
+    ) -> Result<Actor, ServiceError> {
         let Some(token) = &self.token else { return Ok(Actor::Anonymous) };
-        let actor = authentication::actor(services, token).await?;
+        let actor = authentication::actor(services, token, origin.network()).await?;
         let actor = actor.filter(|actor| is_account(actor, self.account.as_deref()));
         Ok(actor.unwrap_or(Actor::Anonymous))
     }

@@ -6,7 +6,7 @@
 //!
 //! Rates that hold on all nodes are in `service/rate_limit.rs`, connections in `connection.rs`.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use async_graphql::ServerError;
 use tokio::time;
@@ -17,7 +17,7 @@ use super::{
     turns::{Share, Turn, Turns},
 };
 use crate::{
-    domain::{actor::Actor, session::ClientOrigin},
+    domain::{actor::Actor, ids::AccountId, session::ClientOrigin},
     graphql::code,
     metrics::{Limit, Metrics},
 };
@@ -40,6 +40,14 @@ const BODY_BLOCKS: PerCaller = PerCaller { customer: 512, staff: 512 };
 /// How many multipart requests of a network may have begun whose files are not received yet. Each takes
 /// about a megabyte.
 const NETWORK_MULTIPART: usize = 100;
+/// The largest response that does not count as unsent, in bytes.
+pub const SMALL_UNSENT: usize = 64 * 1024;
+/// How many bytes of responses the strangers of a network may leave unread at the same time: 64 MiB.
+const NETWORK_UNSENT: usize = 64 << 20;
+/// The same for an account or service token: 64 MiB and 256 MiB.
+const UNSENT: PerCaller = PerCaller { customer: 64 << 20, staff: 256 << 20 };
+/// How many files an account may download at the same time. Each takes a descriptor.
+const DOWNLOADS: usize = 100;
 
 /// Delays a refusal.
 pub async fn delay_refusal<T>(result: Result<T, LimitReached>) -> Result<T, LimitReached> {
@@ -63,6 +71,8 @@ pub struct Budgets {
     uploads: Slots,
     bodies: Slots,
     multipart: Slots,
+    unsent: Slots,
+    downloads: Slots,
 }
 
 /// Why something is refused.
@@ -99,6 +109,8 @@ impl Budgets {
             uploads: Slots::default(),
             bodies: Slots::default(),
             multipart: Slots::default(),
+            unsent: Slots::default(),
+            downloads: Slots::default(),
         }
     }
 
@@ -250,6 +262,46 @@ impl Budgets {
         self.refuse(Limit::Uploads, message.to_owned(), 1)
     }
 
+    /// Takes the memory of a response until it was sent. Returns `None` if it is small. The result of a
+    /// mutation is sent in any case.
+    ///
+    /// # Errors
+    /// The caller leaves too much unread.
+    pub fn unsent(
+        &self,
+        actor: &Actor,
+        network: Option<IpAddr>,
+        bytes: usize,
+        is_mutation: bool,
+    ) -> Result<Option<Slot>, LimitReached> {
+        let party = party_in(actor, network);
+        if bytes <= SMALL_UNSENT {
+            return Ok(None);
+        }
+        if is_mutation {
+            return Ok(Some(self.unsent.take_in_any_case(party, bytes)));
+        }
+        let taken = self.unsent.take_many(party, bytes, max(actor, UNSENT, NETWORK_UNSENT));
+        taken.map(Some).ok_or_else(|| {
+            let message = match actor {
+                Actor::Anonymous => "You or others in your network leave too many answers unread.",
+                _ => "You leave too many large answers unread.",
+            };
+            self.refuse(Limit::Requests, message.to_owned(), 10)
+        })
+    }
+
+    /// Takes the slot of a download by the links of an account.
+    ///
+    /// # Errors
+    /// The account has too many under way.
+    pub fn download(&self, account: AccountId) -> Result<Slot, LimitReached> {
+        self.downloads.take(Party::Account(account), DOWNLOADS).ok_or_else(|| {
+            let message = format!("You may download at most {DOWNLOADS} files at the same time.");
+            self.refuse(Limit::Requests, message, 10)
+        })
+    }
+
     fn refuse(&self, limit: Limit, reason: String, retry_after_seconds: u32) -> LimitReached {
         self.metrics.refused(limit);
         let unit = if retry_after_seconds == 1 { "second" } else { "seconds" };
@@ -259,10 +311,14 @@ impl Budgets {
 }
 
 fn party(actor: &Actor, origin: &ClientOrigin) -> Party {
+    party_in(actor, origin.network())
+}
+
+fn party_in(actor: &Actor, network: Option<IpAddr>) -> Party {
     match actor {
         Actor::Account(identity) => Party::Account(identity.id),
         Actor::Machine(machine) => Party::Token(machine.token),
-        Actor::Anonymous | Actor::System => Party::Network(origin.network()),
+        Actor::Anonymous | Actor::System => Party::Network(network),
     }
 }
 

@@ -2,7 +2,7 @@
 //! answer is one JSON response, or a stream of server-sent events (`sse.rs`) if the caller
 //! accepts one.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use async_graphql::{
     Request as GraphqlRequest, Response as GraphqlResponse, parser::types::OperationType,
@@ -20,7 +20,7 @@ use super::{
     api::Api,
     authentication::{self, Credentials},
     body::{self, BodyInMemory, check_size},
-    budgets::delay_refusal,
+    budgets::{LimitReached, delay_refusal},
     execution, guard,
     negotiation::{self, MediaType},
     observe::RequestId,
@@ -50,12 +50,21 @@ pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
             let limit = api.limits.response_bytes;
             // What a response that is too large has cost.
             let least = if response::is_too_large(&response) { limit } else { 0 };
-            let Some(held) = held else {
-                return response::respond(response, json, id, limit, ());
+            let until_sent = |bytes| match &held {
+                Some(held) if held.actor == Actor::Anonymous => {
+                    // Strangers of one network don't wait for each other's connections.
+                    let Held { actor, network, is_mutation, .. } = &**held;
+                    let memory = api.budgets.unsent(actor, *network, bytes, *is_mutation)?;
+                    Ok::<_, LimitReached>((None, memory))
+                }
+                held => Ok((held.clone(), None)),
             };
-            // Strangers of one network don't wait for each other's connections.
-            let until_sent = held.actor.identity().is_some().then(|| Arc::clone(&held));
-            let mut response = response::respond(response, json, id, limit, until_sent);
+            let answered = response::respond(response, json, id, limit, until_sent);
+            let mut response = match delay_refusal(answered).await {
+                Ok(response) => response,
+                Err(reached) => Refusal::from(reached).respond(json, id),
+            };
+            let Some(held) = held else { return response };
             if let Some(cookie) = set_cookie {
                 response.headers_mut().append(header::SET_COOKIE, cookie);
             }
@@ -80,6 +89,8 @@ enum Answer {
 /// What a request uses of its caller's budget until its response was sent.
 struct Held {
     actor: Actor,
+    network: Option<IpAddr>,
+    is_mutation: bool,
     turn: Turn,
     /// The cookie that the request may change, and its headers.
     cookie: Option<(SessionCookie, HeaderMap)>,
@@ -118,7 +129,8 @@ async fn answer(
         let sender = Sender::new(&api.budgets, &api.services, &credentials, &origin);
         from_body(parts, body, &sender).await?
     };
-    let actor = credentials.actor(&api.services).await.map_err(|error| Refusal::failed(&error))?;
+    let actor = credentials.actor(&api.services, &origin).await;
+    let actor = actor.map_err(|error| Refusal::failed(&error))?;
     let Credentials { token, cookie, .. } = credentials;
     // Before the document is read, which takes time too.
     let mut slot = delay_refusal(api.budgets.request(&actor, &origin)).await?;
@@ -249,8 +261,10 @@ async fn execute_once(
     operation: Option<OperationType>,
 ) -> Answer {
     let Caller { actor, origin, slot, .. } = caller;
+    let network = origin.network();
+    let is_mutation = operation == Some(OperationType::Mutation);
     let slotted = cookie.as_ref().map(|(cookie, _)| cookie.clone());
-    let held = Arc::new(Held { actor, turn, cookie, _slot: slot });
+    let held = Arc::new(Held { actor, network, is_mutation, turn, cookie, _slot: slot });
     // Also held until the execution ends, which may be after the client has hung up.
     let mut request = request.data(Arc::clone(&held));
     if let Some(cookie) = slotted {

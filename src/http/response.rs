@@ -161,28 +161,32 @@ impl io::Write for Bounded {
     }
 }
 
-/// Completes and encodes a response of at most `limit` bytes as that of an HTTP request. `held` is
-/// dropped when the response was sent.
-pub fn respond<H: Send + Unpin + 'static>(
+/// Completes and encodes a response of at most `limit` bytes as that of an HTTP request. What `until_sent`
+/// returns for its size is dropped when the response was sent.
+///
+/// # Errors
+/// Those of `until_sent`.
+pub fn respond<H: Send + 'static, E>(
     mut response: GraphqlResponse,
     media: MediaType,
     id: Option<RequestId>,
     limit: usize,
-    held: H,
-) -> Response {
+    until_sent: impl FnOnce(usize) -> Result<H, E>,
+) -> Result<Response, E> {
     complete_errors(&mut response.errors, id);
     let text = encode(&mut response, limit);
     if is_too_large(&response) {
         request::record_error(code::RESPONSE_TOO_LARGE);
     }
-    let body = response_body::holding(text, held);
+    let held = until_sent(text.len())?;
+    let body = response_body::in_chunks(response_body::holding(text, held));
     let mut encoded = with_headers(status(&response, media), body, media);
     if is_unavailable(&response) {
         // Also with data, since a part of it is missing.
         let seconds = HeaderValue::from(RETRY_AFTER_SECONDS);
         encoded.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
-    encoded
+    Ok(encoded)
 }
 
 /// Completes and encodes the response to a request that is refused with a status.
@@ -245,7 +249,8 @@ mod tests {
                 error.extensions.get_or_insert_default().set("code", code::UNAVAILABLE);
                 let mut response = GraphqlResponse::new(data.clone());
                 response.errors.push(error);
-                let encoded = respond(response, media, None, usize::MAX, ());
+                let encoded =
+                    respond(response, media, None, usize::MAX, |_| Ok::<_, ()>(())).unwrap();
                 assert_eq!(encoded.status().as_u16(), status, "{data} {media:?}");
                 assert_eq!(encoded.headers()[header::RETRY_AFTER], "5");
             }

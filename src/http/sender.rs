@@ -54,7 +54,8 @@ impl<'r> Sender<'r> {
     }
 
     async fn actor(&self) -> Result<&Actor, Refusal> {
-        let actor = self.actor.get_or_try_init(|| self.credentials.actor(self.services)).await;
+        let look_up = || self.credentials.actor(self.services, self.origin);
+        let actor = self.actor.get_or_try_init(look_up).await;
         actor.map_err(|error| Refusal::failed(&error))
     }
 }

@@ -25,22 +25,34 @@ pub enum Party {
 #[derive(Clone, Default)]
 pub struct Slots(Arc<Mutex<HashMap<Party, usize>>>);
 
-/// A slot in use. It is free again when this is dropped.
+/// Slots in use, mostly one. They are free again when this is dropped.
 pub struct Slot {
     slots: Slots,
     party: Party,
+    count: usize,
 }
 
 impl Slots {
     /// Takes a slot, or returns `None` if the party has `max` slots already.
     pub fn take(&self, party: Party, max: usize) -> Option<Slot> {
+        self.take_many(party, 1, max)
+    }
+
+    /// Takes a number of slots, even if the party has many already.
+    pub fn take_in_any_case(&self, party: Party, count: usize) -> Slot {
         let mut in_use = self.lock();
-        let count = in_use.get(&party).copied().unwrap_or(0);
-        if count >= max {
-            return None;
-        }
-        in_use.insert(party, count + 1);
-        Some(Slot { slots: self.clone(), party })
+        let before = in_use.entry(party).or_default();
+        *before = before.saturating_add(count);
+        Slot { slots: self.clone(), party, count }
+    }
+
+    /// Takes `count` slots, or returns `None` if the party would then have more than `max`.
+    pub fn take_many(&self, party: Party, count: usize, max: usize) -> Option<Slot> {
+        let mut in_use = self.lock();
+        let before = in_use.get(&party).copied().unwrap_or(0);
+        let after = before.checked_add(count).filter(|after| *after <= max)?;
+        in_use.insert(party, after);
+        Some(Slot { slots: self.clone(), party, count })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Party, usize>> {
@@ -48,11 +60,18 @@ impl Slots {
     }
 }
 
+impl Slot {
+    /// Returns how many slots these are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut in_use = self.slots.lock();
         if let Entry::Occupied(mut count) = in_use.entry(self.party) {
-            *count.get_mut() -= 1;
+            *count.get_mut() -= self.count;
             if *count.get() == 0 {
                 count.remove();
             }
@@ -73,7 +92,10 @@ mod tests {
         drop(one);
         let again = slots.take(Party::Everybody, 2);
         assert!(again.is_some());
-        drop((again, two));
+        assert!(slots.take_many(Party::Everybody, 2, 3).is_none());
+        let many = slots.take_many(Party::Everybody, 2, 4);
+        assert!(many.is_some() && slots.take(Party::Everybody, 4).is_none());
+        drop((again, two, many));
         assert!(slots.lock().is_empty());
     }
 }

@@ -4,11 +4,11 @@
 //! An operation is polled only as fast as its client reads, so a slow client needs no buffer
 //! here. `execution.rs` describes how operations run, and lists where a slow client is noticed.
 
-use std::{convert::Infallible, future, sync::Arc, time::Duration};
+use std::{convert::Infallible, future, net::IpAddr, sync::Arc, time::Duration};
 
 use async_graphql::{Request, ServerError, parser::types::OperationType};
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     http::{HeaderName, HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
@@ -23,6 +23,7 @@ use super::{
     negotiation::MediaType,
     observe::{LoggedAtEnd, RequestId, STOPPED},
     response,
+    response_body::{CHUNK, holding},
     slots::Slot,
 };
 use crate::{
@@ -84,14 +85,17 @@ pub async fn answer(
     let log = OperationLog::of_request(api.metrics.clone());
     log.set_operation(&mut request, operation);
     let record = Arc::clone(log.record());
+    let network = caller.origin.network();
     let starting = execution::start(api.clone(), caller.actor, caller.origin, request, operation);
     let outputs = log.run(starting);
     let event_stream = EventStream {
         api,
         record,
         token: caller.token,
+        network,
         id: caller.id,
         outputs: Some(outputs.flatten_stream().boxed()),
+        rest: Bytes::new(),
         session_ended,
         drained,
         heartbeat: time::interval(HEARTBEAT_INTERVAL),
@@ -136,9 +140,12 @@ struct EventStream {
     /// What is logged of the operation.
     record: Arc<RequestRecord>,
     token: Option<String>,
+    network: Option<IpAddr>,
     id: Option<RequestId>,
     /// `None` after the last event.
     outputs: Option<Operation>,
+    /// The rest of an event.
+    rest: Bytes,
     /// Resolves when the stream's session ends. Never resolves if it has none.
     session_ended: BoxFuture<'static, ()>,
     drained: BoxFuture<'static, ()>,
@@ -151,37 +158,45 @@ struct EventStream {
 }
 
 impl EventStream {
-    /// Returns the next event or comment, or `None` at the end. A client whose stream ends
-    /// without `complete` reconnects.
-    async fn next(&mut self) -> Option<String> {
+    /// Returns the next bytes of the stream, or `None` at the end. The connection buffers a few pieces, and
+    /// asks for more as the client reads. A client whose stream ends without `complete` reconnects.
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.rest.is_empty() {
+            self.rest = self.next_event().await?;
+        }
+        Some(self.rest.split_to(self.rest.len().min(CHUNK)))
+    }
+
+    /// Returns the next event or comment, or `None` at the end.
+    async fn next_event(&mut self) -> Option<Bytes> {
         let outputs = self.outputs.as_mut()?;
         tokio::select! {
             biased;
-            () = &mut self.session_ended => Some(self.end_session()),
+            () = &mut self.session_ended => Some(self.end_session().into()),
             () = &mut self.drained => {
                 self.record.set_error(STOPPED);
                 None
             }
             output = outputs.next() => self.encode_output(output?),
-            now = self.heartbeat.tick() => self.on_heartbeat(now).await,
+            now = self.heartbeat.tick() => self.on_heartbeat(now).await.map(Bytes::from),
         }
     }
 
-    fn encode_output(&mut self, output: Output) -> Option<String> {
+    fn encode_output(&mut self, output: Output) -> Option<Bytes> {
         match output {
-            Output::Next { payload, cursor } => {
+            Output::Next { payload, cursor, memory } => {
                 let id = cursor.map(|cursor| format!("id: {}\n", cursor.encode()));
-                Some(encode_next(&id.unwrap_or_default(), &payload))
+                Some(holding(encode_next(&id.unwrap_or_default(), &payload), memory))
             }
             Output::Error(errors) => {
                 self.outputs = None;
-                Some(encode_errors(errors, self.id))
+                Some(encode_errors(errors, self.id).into())
             }
             Output::Complete => {
                 self.outputs = None;
-                Some(COMPLETE.to_owned())
+                Some(Bytes::from_static(COMPLETE.as_bytes()))
             }
-            Output::Interrupted(StreamEnd::SessionEnded) => Some(self.end_session()),
+            Output::Interrupted(StreamEnd::SessionEnded) => Some(self.end_session().into()),
             Output::Interrupted(StreamEnd::ClientTooSlow | StreamEnd::Failed) => None,
         }
     }
@@ -192,7 +207,7 @@ impl EventStream {
         let due = now >= self.used_at + SESSION_USE_INTERVAL;
         if let Some(token) = self.token.as_deref().filter(|_| due) {
             self.used_at = now;
-            match service::authentication::actor(&self.api.services, token).await {
+            match service::authentication::actor(&self.api.services, token, self.network).await {
                 Ok(Some(_)) => {}
                 Ok(None) => return Some(self.end_session()),
                 Err(error) => {

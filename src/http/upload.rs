@@ -101,14 +101,14 @@ pub async fn read(
     let expected = place_ids(api, &mut request.variables, &map)?;
     require_mutation(api, &mut request)?;
     check_places(&mut request, &map)?;
-    let actor = credentials.actor(&api.services).await.map_err(refusal)?;
+    let actor = credentials.actor(&api.services, origin).await.map_err(refusal)?;
     let mut reception = UploadReceiver::new(&actor, &api.services).map_err(refusal)?;
     let _slots = api.budgets.upload(&actor, origin)?;
     drop(beginning);
     let ReceivedFiles { uploads, held, read_to_end } =
         reserve_and_receive(&mut reception, &mut parts, expected).await?;
     // Receiving the files may have taken minutes, in which the session has ended.
-    let actor = credentials.actor(&api.services).await.map_err(refusal)?;
+    let actor = credentials.actor(&api.services, origin).await.map_err(refusal)?;
     UploadReceiver::new(&actor, &api.services).map_err(refusal)?;
     let (held, mut request) = (held.map(Arc::new), request.data(Uploads(uploads)));
     if let Some(held) = &held {

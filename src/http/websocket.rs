@@ -13,6 +13,7 @@ mod wake_flag;
 
 use std::{
     future::{self, Future as _},
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -209,11 +210,15 @@ struct Credentials {
     _slot: Slot,
 }
 
-/// Returns who a token stands for, or `None` if it has no live session. Without a token the
+/// Returns who a token from a client of this network stands for, or `None` if it has no live session. Without a token the
 /// client is anonymous. A failure is logged.
-async fn authenticate(token: Option<&str>, api: &Api) -> Result<Option<Actor>, ()> {
+async fn authenticate(
+    token: Option<&str>,
+    api: &Api,
+    network: Option<IpAddr>,
+) -> Result<Option<Actor>, ()> {
     let Some(token) = token else { return Ok(Some(Actor::Anonymous)) };
-    service::authentication::actor(&api.services, token).await.map_err(|error| {
+    service::authentication::actor(&api.services, token, network).await.map_err(|error| {
         tracing::error!(%error, "looking up a websocket's session failed");
     })
 }
@@ -394,7 +399,7 @@ impl Connection {
             return Ok(());
         }
         self.used_at = now;
-        match authenticate(credentials.token.as_deref(), &self.api).await {
+        match authenticate(credentials.token.as_deref(), &self.api, self.origin.network()).await {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(End::Close(CloseReason::UNAUTHORIZED)),
             Err(()) => Err(End::Close(CloseReason::TRY_AGAIN)),
@@ -470,7 +475,9 @@ impl Connection {
         let shown = text(ACCOUNT_HEADER.as_str()).filter(|_| bearer.is_none());
         let token = bearer.or_else(|| self.in_cookie.take());
         let failed = |()| End::Close(CloseReason::TRY_AGAIN);
-        let actor = authenticate(token.as_deref(), &self.api).await.map_err(failed)?;
+        let actor = authenticate(token.as_deref(), &self.api, self.origin.network())
+            .await
+            .map_err(failed)?;
         let actor = actor.filter(|actor| authentication::is_account(actor, shown));
         let Some(actor) = actor else { return Err(End::Close(CloseReason::FORBIDDEN)) };
         let slot = delay_refusal(self.api.budgets.socket(&actor, &self.origin)).await;
@@ -547,7 +554,7 @@ impl Connection {
         let (api, origin) = (self.api.clone(), self.origin.clone());
         let record = Arc::clone(log.record());
         let starting = log.run(async move {
-            match authenticate(token.as_deref(), &api).await {
+            match authenticate(token.as_deref(), &api, origin.network()).await {
                 Ok(Some(actor)) => execution::start(api, actor, origin, request, operation).await,
                 Ok(None) => stream::iter([Output::Interrupted(StreamEnd::SessionEnded)]).boxed(),
                 Err(()) if live => stream::iter([Output::Interrupted(StreamEnd::Failed)]).boxed(),
@@ -574,7 +581,8 @@ impl Connection {
     /// among others because its events are no longer in memory and the client is too slow.
     fn send_output(&mut self, output: SocketOutput) -> Result<(), End> {
         match output {
-            SocketOutput::Next(text) => self.duplex.push(text),
+            SocketOutput::Next(text, memory) => self.duplex.push_counted(text, memory),
+
             SocketOutput::Error(id, errors) => self.send_error(&id, &errors),
             SocketOutput::Complete(id) => self.duplex.push(ToClient::Complete { id: &id }.encode()),
             SocketOutput::Interrupted(end) => {

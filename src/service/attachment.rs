@@ -14,7 +14,7 @@ use crate::{
     domain::{
         actor::Actor,
         attachment::{Attachment, Link},
-        ids::{AttachmentId, CommentId, TicketId},
+        ids::{AccountId, AttachmentId, CommentId, TicketId},
         policy::{self, Action, Resource},
     },
     storage::StorageError,
@@ -94,13 +94,16 @@ pub fn link(actor: &Actor, services: &Services, id: AttachmentId) -> Result<Stri
     Ok(format!("{base}/attachments/{}", signing::sign_link(&services.keys, &link)))
 }
 
-/// Returns the attachment that a link refers to.
+/// Returns the attachment that a link refers to, and the account that it was created for.
 ///
 /// # Errors
 /// Returns [`ServiceError::Unauthenticated`] if the link has expired or the session that
 /// requested it has ended. Returns [`ServiceError::NotFound`] if the link is forged, or the
 /// person who requested it may no longer see the attachment.
-pub async fn follow(services: &Services, token: &str) -> Result<Attachment, ServiceError> {
+pub async fn follow(
+    services: &Services,
+    token: &str,
+) -> Result<(Attachment, AccountId), ServiceError> {
     let link = signing::verify_link(&services.keys, token).ok_or(ServiceError::NotFound)?;
     let now = services.ambient.now();
     if link.expires_at <= now {
@@ -112,7 +115,8 @@ pub async fn follow(services: &Services, token: &str) -> Result<Attachment, Serv
     let identity = live.map(|live| live.identity).filter(|who| who.id == link.account);
     let actor = Actor::Account(identity.ok_or(ServiceError::Unauthenticated)?);
     let found = by_ids(&actor, services, &[link.attachment]).await?;
-    found.into_iter().next().ok_or(ServiceError::NotFound)
+    let found = found.into_iter().next().ok_or(ServiceError::NotFound)?;
+    Ok((found, link.account))
 }
 
 /// Returns a range of the bytes of an attachment. Call [`follow`] first, which checks that the

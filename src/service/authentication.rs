@@ -1,5 +1,7 @@
 //! Identifies the actor behind a token: a person or a machine.
 
+use std::net::IpAddr;
+
 use super::{ServiceError, Services, session};
 use crate::{
     crypto::token::{TokenHash, TokenKind},
@@ -7,15 +9,20 @@ use crate::{
     domain::actor::{Actor, Machine},
 };
 
-/// Returns the actor behind a token, or `None` if the token is unknown, was revoked or its
-/// session has ended.
+/// Returns the actor behind a token that a client of this network has sent, or `None` if the token is
+/// unknown, was revoked or its session has ended.
 ///
 /// # Errors
 /// Returns an error if the database failed.
-pub async fn actor(services: &Services, token: &str) -> Result<Option<Actor>, ServiceError> {
+pub async fn actor(
+    services: &Services,
+    token: &str,
+    network: Option<IpAddr>,
+) -> Result<Option<Actor>, ServiceError> {
     let Some(hash) = TokenHash::presented_as(TokenKind::Service, token) else {
-        return Ok(session::authenticate(services, token).await?.map(Actor::Account));
+        return Ok(session::authenticate(services, token, network).await?.map(Actor::Account));
     };
+    let _look_up = services.look_ups.begin(network).await;
     // Not cached: machines are few, and the revocation of a leaked token must take effect on
     // every node immediately.
     let mut connection = services.background.read().await?;

@@ -30,6 +30,7 @@ pub mod former_staff;
 mod grouping;
 pub mod handoff;
 mod idempotency;
+mod look_ups;
 pub mod meanwhile;
 pub mod merge;
 mod merged;

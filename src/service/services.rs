@@ -7,6 +7,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::{
     account::cache::AccountCache,
     grouping::Grouping,
+    look_ups::LookUps,
     own_tickets::cache::{OwnList, OwnTicketsCache},
     posted::PostedComments,
     queued::{Change, Opening},
@@ -49,6 +50,8 @@ pub struct Dependencies {
     pub(super) passwords: Passwords,
     pub(super) settings: Arc<Settings>,
     pub(super) sessions: SessionCache,
+    /// The look-ups of tokens that are not in memory.
+    pub(super) look_ups: LookUps,
     pub(super) accounts: AccountCache,
     pub(super) timelines: TimelineCache,
     pub(super) own_tickets: OwnTicketsCache,
@@ -105,6 +108,7 @@ impl Services {
             own_lists: Arc::default(),
             posted: PostedComments::default(),
             sessions: SessionCache::default(),
+            look_ups: LookUps::default(),
             changes: Arc::new(Grouping::overlapping()),
             single_changes: Arc::default(),
             openings: Arc::default(),

@@ -4,6 +4,8 @@ pub(super) mod cache;
 pub(super) mod log;
 pub mod own;
 
+use std::net::IpAddr;
+
 use chrono::TimeDelta;
 
 use self::log::{Outcome, Proof};
@@ -369,15 +371,17 @@ async fn append_session_ended(
     Ok(())
 }
 
-/// Returns the person behind a session token, or `None` if the token is unknown or its
+/// Returns the person behind a session token from a client of this network, or `None` if the token is unknown or its
 /// session has ended.
 pub(super) async fn authenticate(
     services: &Services,
     token: &str,
+    network: Option<IpAddr>,
 ) -> Result<Option<Identity>, ServiceError> {
     let Some(token) = TokenHash::of_presented(token) else { return Ok(None) };
     let now = services.ambient.now();
     let load = async {
+        let _look_up = services.look_ups.begin(network).await;
         let mut connection = services.background.read().await?;
         session::live_by_token(&mut connection, token, now).await
     };

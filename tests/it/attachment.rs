@@ -1,6 +1,6 @@
 //! Attachments: uploading them, who may download them, and the deletion of unused files.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use chrono::TimeDelta;
 use reqwest::{Method, StatusCode};
@@ -19,6 +19,7 @@ use crate::harness::{
     client::{Reply, TECHNICAL_SUPPORT},
     process::Process,
     server::PASSWORD,
+    socket::connect_with_buffer,
 };
 
 /// Opens a ticket with an input.
@@ -507,6 +508,36 @@ async fn uploading_and_downloading_the_largest_files_takes_little_memory() {
     let grown = peak_memory() - before;
     assert!(grown < 64 << 10, "{grown} KiB more");
     process.kill().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_downloads_a_limited_number_of_files_at_the_same_time() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let large = vec![b'x'; 20 << 20];
+    let reply = upload(&anna, CREATE, ticket(), &[("large", &large)]).await;
+    let url = reply.at("/data/createTicket/ticket/attachments/0/url").as_str().unwrap().to_owned();
+    let path = &url[url.find("/attachments/").unwrap()..];
+    let begin = async || {
+        let mut stream = connect_with_buffer(&server.address(), 64 * 1024).await;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: desk\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        (stream, String::from_utf8_lossy(&status).into_owned())
+    };
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        let (stream, status) = begin().await;
+        assert_eq!(status, "HTTP/1.1 200");
+        open.push(stream);
+    }
+    assert_eq!(begin().await.1, "HTTP/1.1 429");
+    assert_eq!(begin().await.1, "HTTP/1.1 429", "what is refused takes no slot");
+    drop(open);
+    let again = async { while begin().await.1 != "HTTP/1.1 200" {} };
+    tokio::time::timeout(Duration::from_secs(20), again).await.expect("slots that are free again");
     server.stop().await;
 }
 

@@ -3,13 +3,17 @@
 use std::{future::Future, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::time;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time,
+};
 
 use crate::harness::{
-    Client, TestServer,
+    Client, Socket, TestServer,
     client::{Reply, TECHNICAL_SUPPORT, Ticket},
     postgres::connect,
     process::Process,
+    socket::connect_with_buffer,
 };
 
 /// A test that waits longer has failed. Less than the 10 seconds after which Postgres gives up a
@@ -222,6 +226,49 @@ async fn a_refused_request_needs_little_memory() {
         assert!(grown < 4 * 10_485_760, "{grown} bytes");
     }
     process.kill().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_strangers_leave_unread_take_a_bounded_part_of_the_memory() {
+    let server = TestServer::start().await;
+    let names = (10..60).map(|n| format!("{}{n}: name ", "a".repeat(250))).collect::<String>();
+    let query =
+        format!("{{ __schema {{ types {{ fields(includeDeprecated: true) {{ {names} }} }} }} }}");
+    let body = json!({ "query": query }).to_string();
+    let ask = async |token: &str| {
+        let mut stream = connect_with_buffer(&server.address(), 64 * 1024).await;
+        let head = format!(
+            "POST /graphql HTTP/1.1\r\nhost: desk\r\n{token}content-type: application/json\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        (stream, String::from_utf8_lossy(&status).into_owned())
+    };
+    let mut open = Vec::new();
+    let refused = loop {
+        let (stream, status) = ask("").await;
+        if status != "HTTP/1.1 200" {
+            break status;
+        }
+        open.push(stream);
+        assert!(open.len() <= 10, "64 MiB, of more than 6 MiB each");
+    };
+    assert_eq!(refused, "HTTP/1.1 429");
+    assert!(open.len() >= 6, "{}", open.len());
+    let anna = server.customer("Anna").await;
+    let token = format!("authorization: Bearer {}\r\n", anna.token.as_deref().unwrap());
+    assert_eq!(ask(&token).await.1, "HTTP/1.1 200", "who is signed in has a budget of their own");
+    let mut socket = Socket::open(&server.address(), None).await;
+    socket.subscribe("1", &query, json!({})).await;
+    let message = socket.message().await;
+    assert_eq!(message["payload"]["errors"][0]["extensions"]["code"], "RATE_LIMITED", "{message}");
+    drop(open);
+    let again = async { while ask("").await.1 != "HTTP/1.1 200" {} };
+    time::timeout(Duration::from_mins(1), again).await.expect("memory that is free again");
     server.stop().await;
 }
 

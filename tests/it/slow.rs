@@ -3,13 +3,23 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt as _, net::TcpSocket};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpSocket,
+    time,
+};
 
 use crate::{
-    harness::{Client, Socket, TestServer, client::Ticket, socket::Incoming},
+    harness::{
+        Client, Socket, TestServer,
+        client::{TECHNICAL_SUPPORT, Ticket},
+        socket::{Incoming, connect_with_buffer},
+    },
     metrics::{metric, start_with_metrics, until_metric},
 };
 
+/// A small part of a large response, which is read fast nevertheless.
+const BUFFER: u32 = 64 * 1024;
 /// More comments than the kernel buffers for a socket that nobody reads.
 const COMMENTS: i32 = 300;
 const OVERFLOWS: &str = "ticketwire_subscriber_buffer_overflows_total";
@@ -105,6 +115,76 @@ async fn a_client_that_reads_a_large_response_slowly_but_steadily_gets_all_of_it
     let node = socket.item().await;
     assert!(node.to_string().len() > 8_000_000);
     assert_eq!(socket.message().await["type"], "complete");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_account_leaves_unread_takes_a_bounded_part_of_the_memory() {
+    let rate = ("limits.customer_bytes_per_second", "1099511627776".to_owned());
+    let server = TestServer::start_with(&[rate]).await;
+    let anna = server.customer("Anna").await;
+    let input = json!({ "categoryId": TECHNICAL_SUPPORT, "summary": "Long",
+        "description": "🎟".repeat(65_536) });
+    let reply = anna.try_create_ticket(input).await;
+    let ticket = Ticket::read(reply.at("/data/createTicket/ticket"));
+    let names = (0..10).map(|n| format!("a{n}: description ")).collect::<String>();
+    // 7.9 MB.
+    let read =
+        format!("query($ids: [ID!]!) {{ nodes(ids: $ids) {{ ... on Ticket {{ {names} }} }} }}");
+    let variables = json!({ "ids": vec![ticket.id; 3] });
+    let body = json!({ "query": read, "variables": variables }).to_string();
+    // Reads the beginning of an event stream, and then nothing more.
+    let begin = async || {
+        let mut stream = connect_with_buffer(&server.address(), BUFFER).await;
+        let request = format!(
+            "POST /graphql HTTP/1.1\r\nhost: desk\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+             accept: text/event-stream\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            anna.token.as_deref().unwrap(),
+            body.len(),
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut beginning = Vec::new();
+        loop {
+            beginning.push(stream.read_u8().await.unwrap());
+            if let [.., b'd', b'a', b't', b'a', b':', b' ', b'{', b'"', first] = beginning[..] {
+                break (stream, first == b'd');
+            }
+        }
+    };
+    let mut open = Vec::new();
+    loop {
+        let (stream, is_answered) = begin().await;
+        if !is_answered {
+            break;
+        }
+        open.push(stream);
+    }
+    assert_eq!(open.len(), 8, "64 MiB of 7.9 MB each");
+    let mut socket = anna.socket().await;
+    socket.subscribe("1", &read, variables.clone()).await;
+    let refused = socket.message().await;
+    assert_eq!(refused["payload"]["errors"][0]["extensions"]["code"], "RATE_LIMITED", "{refused}");
+    let vera = server.customer("Vera").await;
+    vera.ok("{ __schema { types { name description } } }", json!({})).await;
+    // One is read to its end: the others wait on.
+    let mut rest = Vec::new();
+    open.pop().unwrap().read_to_end(&mut rest).await.unwrap();
+    let end = String::from_utf8_lossy(&rest[rest.len() - 100..]);
+    assert!(rest.len() > 7_000_000 && end.contains("event: complete"), "{end}");
+    let (last, is_answered) = begin().await;
+    assert!(is_answered, "there is memory again");
+    drop((open, last));
+    assert_eq!(socket.message().await["type"], "complete");
+    let again = async {
+        loop {
+            socket.subscribe("2", &read, variables.clone()).await;
+            if socket.message().await["payload"]["data"].is_object() {
+                break;
+            }
+            assert_eq!(socket.message().await["type"], "complete");
+        }
+    };
+    time::timeout(Duration::from_mins(1), again).await.expect("memory that is free again");
     server.stop().await;
 }
 

@@ -18,7 +18,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
 use super::{
-    super::{api::Api, budgets::REFUSAL_DELAY, observe::RequestId, response, turns::Turn},
+    super::{
+        api::Api,
+        budgets::{LimitReached, REFUSAL_DELAY, delay_refusal},
+        observe::RequestId,
+        response,
+        turns::Turn,
+    },
     introspection, operation,
     output::{Operation, Output},
     requested,
@@ -147,12 +153,13 @@ pub fn execute(
     operation: Option<OperationType>,
 ) -> Operation {
     let live = operation == Some(OperationType::Subscription);
+    let is_mutation = operation == Some(OperationType::Mutation);
     let limits = if live { api.limits.of_message() } else { api.limits };
     let (budget, limit) = (RequestBudget::new(limits), limits.response_bytes);
     let turn = Arc::<OnceLock<Turn>>::default();
     let message_turns = MessageTurns::default();
     let progress = message_turns.progress(api, actor, &origin);
-    let held = api.clone();
+    let (held, network) = (api.clone(), origin.network());
     let responses = if live {
         let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
         let request = request.data(context).data(progress.clone());
@@ -171,9 +178,16 @@ pub fn execute(
         let mut turn = Some(turn);
         // Dropped before the outputs: a look-up of theirs may be under way.
         let _abandon = budget.abandon_on_drop();
-        while let Some(output) = outputs.next().await {
+        while let Some(mut output) = outputs.next().await {
             let message_turn = message_turns.take();
-            if let Output::Next { payload, .. } = &output {
+            if let Output::Next { payload, memory, .. } = &mut output {
+                if !live {
+                    let unsent = held.budgets.unsent(&actor, network, payload.len(), is_mutation);
+                    match delay_refusal(unsent).await {
+                        Ok(taken) => *memory = taken,
+                        Err(reached) => *payload = refused_response(reached),
+                    }
+                }
                 match message_turn {
                     Some(turn) => held.budgets.hold_message(turn, &actor, payload.len()),
                     None if live => {}
@@ -201,6 +215,13 @@ pub fn execute(
     let panicked = stream::once(task)
         .filter_map(move |finished| future::ready(finished.is_none().then(failed)));
     Box::pin(stream::select(panicked, ReceiverStream::new(receiver)))
+}
+
+/// Returns the response that is sent instead of one for which there is no memory.
+fn refused_response(reached: LimitReached) -> Arc<str> {
+    request::record_error(code::RATE_LIMITED);
+    let mut response = GraphqlResponse::from_errors(vec![reached.into()]);
+    response::encode(&mut response, usize::MAX).into()
 }
 
 /// The turns in which a stream's messages are executed: one at a time for each of its fields.
@@ -314,7 +335,7 @@ fn outputs(
             if !subscription && response::is_too_large(&response) {
                 request::record_error(code::RESPONSE_TOO_LARGE);
             }
-            Output::Next { payload, cursor: progress.position() }
+            Output::Next { payload, cursor: progress.position(), memory: None }
         }
     })
 }

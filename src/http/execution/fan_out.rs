@@ -86,13 +86,13 @@ impl FanOutStream {
             };
             match output {
                 None => {}
-                Some(Output::Next { payload, cursor }) => {
+                Some(next) => {
+                    let Output::Next { payload, .. } = &next else { return (next, None) };
                     let is_small = payload.len() <= SMALL_MESSAGE;
                     let doubled = (self.max_ahead * 2).min(MAX_AHEAD);
                     self.max_ahead = if is_small { doubled } else { MIN_AHEAD };
-                    return (Output::Next { payload, cursor }, Some(self));
+                    return (next, Some(self));
                 }
-                Some(end) => return (end, None),
             }
         }
     }
@@ -149,7 +149,7 @@ impl MessageExecutor {
         };
         match payload {
             Ok(payload) | Err(Unshareable::Errors(payload)) => {
-                Some(Output::Next { payload, cursor })
+                Some(Output::Next { payload, cursor, memory: None })
             }
             Err(Unshareable::NoMessage) => None,
             Err(Unshareable::Failed(code)) => {

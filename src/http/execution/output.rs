@@ -5,6 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use async_graphql::ServerError;
 use futures_util::Stream;
 
+use super::super::slots::Slot;
 use crate::{domain::cursor::Cursor, events::StreamEnd};
 
 /// A running operation: a stream that ends after its first output other than [`Output::Next`].
@@ -18,6 +19,8 @@ pub enum Output {
         payload: Arc<str>,
         /// Where a subscription resumes after this response.
         cursor: Option<Cursor>,
+        /// Its memory, until it was sent. `None` if it is small or a message of a stream.
+        memory: Option<Slot>,
     },
     /// Nothing was executed, because of these errors.
     Error(Vec<ServerError>),

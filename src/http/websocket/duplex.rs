@@ -14,7 +14,7 @@ use tokio::time::{self, Instant};
 use tokio_tungstenite::tungstenite;
 
 use super::{
-    super::connection::Traffic,
+    super::{connection::Traffic, slots::Slot},
     protocol::CloseReason,
     wake_flag::{TaskWaker, WakeFlag},
 };
@@ -50,7 +50,10 @@ pub struct Duplex {
     socket: WebSocket,
     /// Control messages, which are sent before everything else.
     control: VecDeque<Message>,
-    queue: VecDeque<Message>,
+    /// Messages, and the memory of those that are counted.
+    queue: VecDeque<(Message, Option<Slot>)>,
+    /// The memory of the largest message that was written: the socket's buffer does not shrink.
+    buffer: Option<Slot>,
     /// The bytes in `queue`.
     queued: usize,
     unflushed: bool,
@@ -77,6 +80,7 @@ impl Duplex {
             task,
             control: VecDeque::new(),
             queue: VecDeque::new(),
+            buffer: None,
             queued: 0,
             unflushed: false,
             arrived_before: traffic.arrived(),
@@ -109,8 +113,13 @@ impl Duplex {
 
     /// Queues a message.
     pub fn push(&mut self, text: String) {
+        self.push_counted(text, None);
+    }
+
+    /// Queues a message whose memory is counted.
+    pub fn push_counted(&mut self, text: String, memory: Option<Slot>) {
         self.queued += text.len();
-        self.queue.push_back(Message::Text(text.into()));
+        self.queue.push_back((Message::Text(text.into()), memory));
     }
 
     /// Queues a message that is sent before everything else.
@@ -191,8 +200,12 @@ impl Duplex {
         while !self.control.is_empty() || !self.queue.is_empty() {
             ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(|_| ())?;
             let message = self.control.pop_front().or_else(|| {
-                let message = self.queue.pop_front()?;
+                let (message, memory) = self.queue.pop_front()?;
                 self.queued -= length(&message);
+                let size = |memory: &Option<Slot>| memory.as_ref().map_or(0, Slot::count);
+                if size(&memory) > size(&self.buffer) {
+                    self.buffer = memory;
+                }
                 Some(message)
             });
             if let Some(message) = message {

@@ -20,8 +20,8 @@ use crate::{domain::request::RequestRecord, events::StreamEnd};
 
 /// An output of one of a socket's operations.
 pub enum SocketOutput {
-    /// The text of a `next` message.
-    Next(String),
+    /// The text of a `next` message, and its memory until it was sent.
+    Next(String, Option<Slot>),
     /// The operation with this id was not executed.
     Error(String, Vec<ServerError>),
     /// The operation with this id is complete.
@@ -126,10 +126,11 @@ impl Multiplexer {
             }
             match running.poll_next() {
                 Poll::Pending => {}
-                Poll::Ready(Some(Output::Next { payload, .. })) => {
+                Poll::Ready(Some(Output::Next { payload, memory, .. })) => {
                     // There may be more: poll it again on its next turn.
                     running.flag.set();
-                    return Poll::Ready(SocketOutput::Next(running.encoder.encode(&payload)));
+                    let text = running.encoder.encode(&payload);
+                    return Poll::Ready(SocketOutput::Next(text, memory));
                 }
                 Poll::Ready(last) => {
                     let id = self.running.remove(index).id;

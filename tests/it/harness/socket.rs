@@ -89,9 +89,15 @@ impl AsyncWrite for SlowLine {
     }
 }
 
-async fn connect_with_small_buffer(address: &str) -> TcpStream {
+/// Opens a connection of which the kernel buffers little until it is read.
+pub async fn connect_with_small_buffer(address: &str) -> TcpStream {
+    connect_with_buffer(address, 4 * 1024).await
+}
+
+/// Opens a connection of which the kernel buffers this many bytes here until it is read.
+pub async fn connect_with_buffer(address: &str, bytes: u32) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4 * 1024).unwrap();
+    socket.set_recv_buffer_size(bytes).unwrap();
     socket.connect(address.parse().unwrap()).await.unwrap()
 }
 
