@@ -221,7 +221,7 @@ impl Passwords {
         self.blocking(move || verify(&argon2, "", &stored)).await
     }
 
-    /// Does the work of examining a password, as if it was hashed.
+    /// Does the work of examining a password, in the same turns as hashing.
     ///
     /// # Errors
     /// Too many passwords are waiting, or the work has panicked.

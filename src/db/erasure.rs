@@ -9,7 +9,7 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection as _};
 use uuid::Uuid;
 
 use super::{
-    Connection, DbError,
+    Connection, DbError, installation,
     schema::{accounts, deliveries, erasures},
 };
 use crate::domain::{
@@ -153,20 +153,18 @@ async fn own_addresses(db: &mut Connection, account: &Account) -> Result<Vec<Str
 }
 
 /// Erases the addresses of an account's mails and sessions, what its comments were before edits, and
-/// its files that are not attached. Mails that wait are cancelled, but not those to the support desk,
-/// which may have had the address of one of its people.
+/// its files that are not attached. Mails that wait are cancelled. Those to the support desk stay as they
+/// are, though it may have the address of one of its people.
 pub async fn erase_traces(
     db: &mut Connection,
     id: AccountId,
     addresses: &[String],
     now: Timestamp,
 ) -> Result<(), DbError> {
+    let desk = installation::staff_addresses(db).await?;
+    let addresses = addresses.iter().filter(|address| !desk.contains(address)).collect::<Vec<_>>();
     let whose = format!(
-        "(d.account_id = $1 OR d.account_id IS NULL AND d.address = ANY ($2)
-             AND NOT EXISTS (
-                 SELECT FROM installation,
-                     unnest(string_to_array(mail_staff_addresses, ',')) AS entry
-                 WHERE lower(trim(split_part(entry, '=', 2))) = d.address))
+        "(d.account_id = $1 OR d.account_id IS NULL AND d.address = ANY ($2))
          AND d.address NOT LIKE '%@{ERASED_DOMAIN}'"
     );
     // By mail, since an event reaches an address once.
@@ -175,7 +173,7 @@ pub async fn erase_traces(
          FROM deliveries d WHERE d.id = e.delivery_id AND {whose}"
     ))
     .bind::<SqlUuid, _>(id.0)
-    .bind::<Array<Text>, _>(addresses)
+    .bind::<Array<Text>, _>(&addresses)
     .execute(db)
     .await?;
     sql_query(format!(
@@ -185,7 +183,7 @@ pub async fn erase_traces(
          WHERE {whose}"
     ))
     .bind::<SqlUuid, _>(id.0)
-    .bind::<Array<Text>, _>(addresses)
+    .bind::<Array<Text>, _>(&addresses)
     .bind::<Timestamptz, _>(now)
     .execute(db)
     .await?;

@@ -8,7 +8,10 @@ use super::{
     Connection, DbError,
     schema::installation::{self, table},
 };
-use crate::domain::{account::Locale, clock::Timestamp};
+use crate::domain::{
+    account::{EmailAddress, Locale},
+    clock::Timestamp,
+};
 
 /// How mails about tickets are planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +65,14 @@ pub async fn mail_rules(db: &mut Connection) -> Result<Option<MailRules>, DbErro
         staff_addresses,
         staff_locale,
     }))
+}
+
+/// Returns the addresses that are notified of new tickets.
+pub async fn staff_addresses(db: &mut Connection) -> Result<Vec<String>, DbError> {
+    let entries = table.select(installation::mail_staff_addresses).first::<String>(db).await?;
+    let addresses = entries.split(',').filter_map(|entry| entry.split_once('='));
+    let addresses = addresses.filter_map(|(_, address)| EmailAddress::parse(address).ok());
+    Ok(addresses.map(|address| address.as_str().to_owned()).collect())
 }
 
 /// Stores the rules of a node that can send mail, and switches mail on if that was not decided.

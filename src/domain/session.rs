@@ -66,6 +66,11 @@ impl ClientOrigin {
         }
     }
 
+    /// Returns the client's site, or else its network; `None` if its address is unknown.
+    pub fn site_or_network(&self) -> Option<IpAddr> {
+        self.site().map(IpAddr::V6).or_else(|| self.network())
+    }
+
     /// Returns the client's description of itself, its `User-Agent` (RFC 9110).
     pub fn device(&self) -> Option<&str> {
         self.device.as_deref()

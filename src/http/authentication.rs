@@ -63,7 +63,7 @@ impl Credentials {
         origin: &ClientOrigin,
     ) -> Result<Actor, ServiceError> {
         let Some(token) = &self.token else { return Ok(Actor::Anonymous) };
-        let actor = authentication::actor(services, token, origin.network()).await?;
+        let actor = authentication::actor(services, token, origin.site_or_network()).await?;
         let actor = actor.filter(|actor| is_account(actor, self.account.as_deref()));
         Ok(actor.unwrap_or(Actor::Anonymous))
     }

@@ -1,5 +1,5 @@
-//! What each caller may use of this node at the same time: requests, websockets, streams and
-//! uploads. A caller is an account or a service token, or else a network.
+//! What each caller may use of this node at the same time: requests, websockets, streams, uploads,
+//! downloads and the memory of unread answers. A caller is an account or a service token, or else a network.
 //!
 //! A caller's requests are accepted up to one limit and executed up to a smaller one: the others wait
 //! for their turn, so that a page may send many small requests at once.
@@ -41,7 +41,7 @@ const BODY_BLOCKS: PerCaller = PerCaller { customer: 512, staff: 512 };
 /// about a megabyte.
 const NETWORK_MULTIPART: usize = 100;
 /// The largest response that does not count as unsent, in bytes.
-pub const SMALL_UNSENT: usize = 64 * 1024;
+const SMALL_UNSENT: usize = 64 * 1024;
 /// How many bytes of responses the strangers of a network may leave unread at the same time: 64 MiB.
 const NETWORK_UNSENT: usize = 64 << 20;
 /// The same for an account or service token: 64 MiB and 256 MiB.
@@ -274,10 +274,10 @@ impl Budgets {
         bytes: usize,
         is_mutation: bool,
     ) -> Result<Option<Slot>, LimitReached> {
-        let party = party_in(actor, network);
         if bytes <= SMALL_UNSENT {
             return Ok(None);
         }
+        let party = party_in(actor, network);
         if is_mutation {
             return Ok(Some(self.unsent.take_in_any_case(party, bytes)));
         }
@@ -285,7 +285,7 @@ impl Budgets {
         taken.map(Some).ok_or_else(|| {
             let message = match actor {
                 Actor::Anonymous => "You or others in your network leave too many answers unread.",
-                _ => "You leave too many large answers unread.",
+                _ => "Too many large answers are unread, or came over websockets that are open.",
             };
             self.refuse(Limit::Requests, message.to_owned(), 10)
         })

@@ -78,6 +78,8 @@
 //! - Nothing was executed (parsing, validation, a failed subscription): `Output::Error`. A
 //!   websocket sends `error`; an event stream sends the errors, then `complete`.
 //! - A field failed: `Output::Next` with `errors`, like any response.
+//! - A query's caller leaves too many answers unread (`Budgets::unsent`): `Output::Next` with the
+//!   error `RATE_LIMITED` and no data.
 //! - A query or a mutation has exceeded its budget: `Output::Next` with one error and no data. A
 //!   message of a subscription that would be too large is replaced by that error.
 //! - A subscription's message failed with `INTERNAL`, `UNAVAILABLE` or `TIMEOUT`:

@@ -2,7 +2,7 @@
 //! graphql-sse library, one operation for each response.
 //!
 //! An operation is polled only as fast as its client reads, so a slow client needs no buffer
-//! here. `execution.rs` describes how operations run, and lists where a slow client is noticed.
+//! here but the rest of one event, whose memory is counted. `execution.rs` describes how operations run, and lists where a slow client is noticed.
 
 use std::{convert::Infallible, future, net::IpAddr, sync::Arc, time::Duration};
 
@@ -85,7 +85,7 @@ pub async fn answer(
     let log = OperationLog::of_request(api.metrics.clone());
     log.set_operation(&mut request, operation);
     let record = Arc::clone(log.record());
-    let network = caller.origin.network();
+    let network = caller.origin.site_or_network();
     let starting = execution::start(api.clone(), caller.actor, caller.origin, request, operation);
     let outputs = log.run(starting);
     let event_stream = EventStream {

@@ -399,7 +399,9 @@ impl Connection {
             return Ok(());
         }
         self.used_at = now;
-        match authenticate(credentials.token.as_deref(), &self.api, self.origin.network()).await {
+        match authenticate(credentials.token.as_deref(), &self.api, self.origin.site_or_network())
+            .await
+        {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(End::Close(CloseReason::UNAUTHORIZED)),
             Err(()) => Err(End::Close(CloseReason::TRY_AGAIN)),
@@ -475,7 +477,7 @@ impl Connection {
         let shown = text(ACCOUNT_HEADER.as_str()).filter(|_| bearer.is_none());
         let token = bearer.or_else(|| self.in_cookie.take());
         let failed = |()| End::Close(CloseReason::TRY_AGAIN);
-        let actor = authenticate(token.as_deref(), &self.api, self.origin.network())
+        let actor = authenticate(token.as_deref(), &self.api, self.origin.site_or_network())
             .await
             .map_err(failed)?;
         let actor = actor.filter(|actor| authentication::is_account(actor, shown));
@@ -554,7 +556,7 @@ impl Connection {
         let (api, origin) = (self.api.clone(), self.origin.clone());
         let record = Arc::clone(log.record());
         let starting = log.run(async move {
-            match authenticate(token.as_deref(), &api, origin.network()).await {
+            match authenticate(token.as_deref(), &api, origin.site_or_network()).await {
                 Ok(Some(actor)) => execution::start(api, actor, origin, request, operation).await,
                 Ok(None) => stream::iter([Output::Interrupted(StreamEnd::SessionEnded)]).boxed(),
                 Err(()) if live => stream::iter([Output::Interrupted(StreamEnd::Failed)]).boxed(),
@@ -582,7 +584,6 @@ impl Connection {
     fn send_output(&mut self, output: SocketOutput) -> Result<(), End> {
         match output {
             SocketOutput::Next(text, memory) => self.duplex.push_counted(text, memory),
-
             SocketOutput::Error(id, errors) => self.send_error(&id, &errors),
             SocketOutput::Complete(id) => self.duplex.push(ToClient::Complete { id: &id }.encode()),
             SocketOutput::Interrupted(end) => {

@@ -22,7 +22,7 @@ pub async fn actor(
     let Some(hash) = TokenHash::presented_as(TokenKind::Service, token) else {
         return Ok(session::authenticate(services, token, network).await?.map(Actor::Account));
     };
-    let _look_up = services.look_ups.begin(network).await;
+    let _look_up = services.look_ups.begin(network).await?;
     // Not cached: machines are few, and the revocation of a leaked token must take effect on
     // every node immediately.
     let mut connection = services.background.read().await?;

@@ -69,8 +69,8 @@ pub(super) fn length_error(password: &Password) -> Option<UserError> {
     Some(UserError::new("password", code, message))
 }
 
-/// From how many characters on substitutes of letters are told apart no more. The check tries all
-/// combinations of what they can stand for, which takes a second for a password of a hundred.
+/// The longest password, in characters, in which the substitutes of a letter are told apart. The check
+/// tries all combinations of what they can stand for: for a hundred characters that takes a second.
 const FOLDED: usize = 32;
 
 /// Returns a password as the check sees it.

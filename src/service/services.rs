@@ -95,6 +95,7 @@ impl Services {
         settings: Settings,
     ) -> Self {
         Self(Arc::new(Dependencies {
+            look_ups: LookUps::new(database.pool_use().limit),
             background: database.clone(),
             hints: None,
             database,
@@ -108,7 +109,6 @@ impl Services {
             own_lists: Arc::default(),
             posted: PostedComments::default(),
             sessions: SessionCache::default(),
-            look_ups: LookUps::default(),
             changes: Arc::new(Grouping::overlapping()),
             single_changes: Arc::default(),
             openings: Arc::default(),
@@ -133,7 +133,10 @@ impl Services {
     /// Sets the connections for looking up sessions.
     #[must_use]
     pub fn with_background(self, background: Database) -> Self {
-        self.with(|it| it.background = background)
+        self.with(|it| {
+            it.look_ups = LookUps::new(background.pool_use().limit);
+            it.background = background;
+        })
     }
 
     /// Returns the use cases for background tasks, with connections that requests don't use.

@@ -260,8 +260,8 @@ pub(super) async fn ensure_valid(
     Ok(())
 }
 
-/// Checks that the actor is still who they were when the request began: their session is live, and
-/// their role is the same. Call this after a lock that may have been waited for.
+/// Checks that a person is still who they were when the request began: nobody has ended their session,
+/// and their role is the same. Call this after a lock that may have been waited for.
 ///
 /// # Errors
 /// Returns [`ServiceError::Unauthenticated`] if the session has ended, and
@@ -381,7 +381,7 @@ pub(super) async fn authenticate(
     let Some(token) = TokenHash::of_presented(token) else { return Ok(None) };
     let now = services.ambient.now();
     let load = async {
-        let _look_up = services.look_ups.begin(network).await;
+        let _look_up = services.look_ups.begin(network).await?;
         let mut connection = services.background.read().await?;
         session::live_by_token(&mut connection, token, now).await
     };

@@ -181,17 +181,19 @@ pub fn execute(
         while let Some(mut output) = outputs.next().await {
             let message_turn = message_turns.take();
             if let Output::Next { payload, memory, .. } = &mut output {
+                // What it has cost, whatever is sent.
+                let bytes = payload.len();
                 if !live {
-                    let unsent = held.budgets.unsent(&actor, network, payload.len(), is_mutation);
+                    let unsent = held.budgets.unsent(&actor, network, bytes, is_mutation);
                     match delay_refusal(unsent).await {
                         Ok(taken) => *memory = taken,
                         Err(reached) => *payload = refused_response(reached),
                     }
                 }
                 match message_turn {
-                    Some(turn) => held.budgets.hold_message(turn, &actor, payload.len()),
+                    Some(turn) => held.budgets.hold_message(turn, &actor, bytes),
                     None if live => {}
-                    None => held.budgets.hold_response(turn.clone(), &actor, payload.len()),
+                    None => held.budgets.hold_response(turn.clone(), &actor, bytes),
                 }
             }
             // Strangers of one network don't wait for each other's sockets.
