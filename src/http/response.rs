@@ -161,8 +161,8 @@ impl io::Write for Bounded {
     }
 }
 
-/// Completes and encodes a response of at most `limit` bytes as that of an HTTP request. What `until_sent`
-/// returns for its size is dropped when the response was sent.
+/// Completes and encodes a response of at most `limit` bytes as that of an HTTP request. What
+/// `until_sent` returns for its size is dropped when the response was sent.
 ///
 /// # Errors
 /// Those of `until_sent`.

@@ -1,8 +1,9 @@
 //! GraphQL over server-sent events: the "distinct connections mode" of the PROTOCOL.md of the
 //! graphql-sse library, one operation for each response.
 //!
-//! An operation is polled only as fast as its client reads, so a slow client needs no buffer
-//! here but the rest of one event, whose memory is counted. `execution.rs` describes how operations run, and lists where a slow client is noticed.
+//! An operation is polled only as fast as its client reads, so a slow client needs no buffer here but
+//! the rest of one event, whose memory is counted. `execution.rs` describes how operations run, and
+//! lists where a slow client is noticed.
 
 use std::{convert::Infallible, future, net::IpAddr, sync::Arc, time::Duration};
 
@@ -158,8 +159,8 @@ struct EventStream {
 }
 
 impl EventStream {
-    /// Returns the next bytes of the stream, or `None` at the end. The connection buffers a few pieces, and
-    /// asks for more as the client reads. A client whose stream ends without `complete` reconnects.
+    /// Returns the next bytes of the stream, or `None` at the end. The connection buffers a few pieces,
+    /// and asks for more as the client reads. A client whose stream ends without `complete` reconnects.
     async fn next(&mut self) -> Option<Bytes> {
         if self.rest.is_empty() {
             self.rest = self.next_event().await?;

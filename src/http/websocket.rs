@@ -210,8 +210,8 @@ struct Credentials {
     _slot: Slot,
 }
 
-/// Returns who a token from a client of this network stands for, or `None` if it has no live session. Without a token the
-/// client is anonymous. A failure is logged.
+/// Returns who a token from a client of this network or site stands for, or `None` if it has no live
+/// session. Without a token the client is anonymous. A failure is logged.
 async fn authenticate(
     token: Option<&str>,
     api: &Api,

@@ -9,8 +9,8 @@ use crate::{
     domain::actor::{Actor, Machine},
 };
 
-/// Returns the actor behind a token that a client of this network has sent, or `None` if the token is
-/// unknown, was revoked or its session has ended.
+/// Returns the actor behind a token that a client of this network or site has sent, or `None` if the
+/// token is unknown, was revoked or its session has ended.
 ///
 /// # Errors
 /// Returns an error if the database failed.

@@ -371,8 +371,8 @@ async fn append_session_ended(
     Ok(())
 }
 
-/// Returns the person behind a session token from a client of this network, or `None` if the token is unknown or its
-/// session has ended.
+/// Returns the person behind a session token from a client of this network or site, or `None` if the
+/// token is unknown or its session has ended.
 pub(super) async fn authenticate(
     services: &Services,
     token: &str,
