@@ -41,6 +41,11 @@ pub(super) fn reset_password(config: &Config, address: SocketAddr) -> String {
 
 /// Returns the link to the page for unsubscribing from a ticket's mails.
 pub(super) fn unsubscribe(config: &Config, address: SocketAddr) -> String {
-    let built_in = || format!("{}/unsubscribe?token={{token}}", base_url(config, address));
-    config.links.unsubscribe.clone().unwrap_or_else(built_in)
+    config.links.unsubscribe.clone().unwrap_or_else(|| one_click(config, address))
+}
+
+/// Returns the link to which mail programs send a POST request to unsubscribe (RFC 8058). A page of
+/// the installation's own cannot answer it.
+pub(super) fn one_click(config: &Config, address: SocketAddr) -> String {
+    format!("{}/unsubscribe?token={{token}}", base_url(config, address))
 }

@@ -182,6 +182,7 @@ fn composer(
         number_prefix: number_prefix(config)?,
         ticket_link: links::ticket(config, address),
         unsubscribe_link: links::unsubscribe(config, address),
+        one_click_link: links::one_click(config, address),
         reset_link: links::reset_password(config, address),
         keys: keyring(config, ambient)?,
         key: SigningKey::new(&key).map_err(|problem| invalid_setting(SIGNING_KEY, problem))?,

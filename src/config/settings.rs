@@ -263,7 +263,7 @@ section! {
         reset_password: Option<String>;
         /// The URL of your page for unsubscribing from a ticket's mails, with `{token}` in place of
         /// the token that it sends by POST to `/unsubscribe?token=…`. Without it, mails link to a
-        /// built-in page.
+        /// built-in page. The button of mail programs (RFC 8058) always leads to `links.base_url`.
         unsubscribe: Option<String>;
         /// The URL of your page for customers who come from the control panel, with `{token}`,
         /// best after a `#`, in place of the token that it redeems. Without it, handoffs link to a

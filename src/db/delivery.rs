@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use diesel::{
+    dsl::sql,
     prelude::*,
     sql_types::{Array, BigInt, Binary, Bool, Text, Timestamptz, Uuid as SqlUuid},
 };
@@ -199,6 +200,11 @@ pub async fn redirect(
     Ok(())
 }
 
+/// How much of what was said one mail reports: no further event joins a mail with this many bytes of
+/// comments, or with this many events. Mail servers refuse mails of more than some megabytes.
+const MAX_JOINED_BYTES: i32 = 128 * 1024;
+const MAX_JOINED: i32 = 100;
+
 /// Returns the mail that an event can join, and locks it so that senders skip it.
 async fn joinable(db: &mut Connection, new: &NewDelivery<'_>) -> Result<Option<Uuid>, DbError> {
     Ok(deliveries::table
@@ -208,6 +214,13 @@ async fn joinable(db: &mut Connection, new: &NewDelivery<'_>) -> Result<Option<U
         .filter(deliveries::state.eq(DeliveryState::Queued))
         .filter(deliveries::attempts.eq(0))
         .filter(deliveries::joinable_until.ge(new.occurred_at))
+        .filter(sql::<Bool>(&format!(
+            "(SELECT count(*) < {MAX_JOINED}
+                  AND coalesce(sum(octet_length(c.body)), 0) < {MAX_JOINED_BYTES}
+              FROM delivery_events j JOIN events e ON e.id = j.event_id
+              LEFT JOIN comments c ON c.id = (e.data ->> 'comment_id')::uuid
+              WHERE j.delivery_id = deliveries.id)"
+        )))
         .order(deliveries::seq.desc())
         .select(deliveries::id)
         .for_update()

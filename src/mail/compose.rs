@@ -53,8 +53,11 @@ pub struct Composer {
     pub ticket_link: Option<String>,
     /// The URL of the page that sets a password. `{token}` is replaced by the token.
     pub reset_link: String,
-    /// The URL that unsubscribes from a ticket. `{token}` is replaced by the signed token.
+    /// The URL of the page that unsubscribes from a ticket. `{token}` is replaced by the signed token.
     pub unsubscribe_link: String,
+    /// The URL to which mail programs send a POST request to unsubscribe (RFC 8058). `{token}` is
+    /// replaced by the signed token.
+    pub one_click_link: String,
     /// Signs unsubscribe tokens.
     pub key: SigningKey,
     /// Opens the sealed content of priority mail.
@@ -117,7 +120,6 @@ impl Composer {
             return self.compose_priority_mail(db, delivery, now).await;
         };
         let address = current_address(db, delivery).await?;
-        let to = address::recipient(&address).map_err(unbuildable)?;
         if unsubscription::exists(db, ticket_id, &address).await? {
             return Ok(None);
         }
@@ -125,8 +127,10 @@ impl Composer {
         if mail.is_empty(delivery.locale) {
             return Ok(None);
         }
+        let to = address::recipient(&address).map_err(unbuildable)?;
         let name = delivery.account_id.and_then(|id| mail.names.get(&id).cloned());
-        let unsubscribe = self.unsubscribe_link(delivery.id);
+        let token = self.key.sign_delivery(delivery.id);
+        let unsubscribe = self.unsubscribe_link.replace("{token}", &token);
         let context = self.ticket_context(&mail, delivery.locale, &unsubscribe);
         let rendered = self
             .templates
@@ -136,7 +140,7 @@ impl Composer {
             to: Mailbox::new(name, to),
             id: self.message_id(delivery.id),
             earlier: mail.earlier.iter().map(|&id| self.message_id(id)).collect(),
-            unsubscribe: Some(unsubscribe),
+            unsubscribe: Some(self.one_click_link.replace("{token}", &token)),
         };
         self.message(rendered, headers, now).map(Some).map_err(unbuildable)
     }
@@ -276,10 +280,6 @@ impl Composer {
         format!("<{}@{}>", id.0, self.from.email.domain())
     }
 
-    fn unsubscribe_link(&self, id: DeliveryId) -> String {
-        self.unsubscribe_link.replace("{token}", &self.key.sign_delivery(id))
-    }
-
     /// The values that the templates of mails about a ticket use.
     fn ticket_context(&self, mail: &TicketMail, locale: Locale, unsubscribe: &str) -> Value {
         let ticket = &mail.ticket;
@@ -330,9 +330,13 @@ impl Composer {
             builder = builder.in_reply_to(last.clone()).references(headers.earlier.join(" "));
         }
         if let Some(link) = headers.unsubscribe {
-            builder = builder
-                .raw_header(header::ascii("List-Unsubscribe", &format!("<{link}>")))
-                .raw_header(header::ascii("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"));
+            builder = builder.raw_header(header::ascii("List-Unsubscribe", &format!("<{link}>")));
+            // RFC 8058 allows one click for HTTPS only.
+            if link.starts_with("https:") {
+                let one_click =
+                    header::ascii("List-Unsubscribe-Post", "List-Unsubscribe=One-Click");
+                builder = builder.raw_header(one_click);
+            }
         }
         let parts = MultiPart::alternative_plain_html(rendered.text, rendered.html);
         let mut message = builder.multipart(parts).map_err(|error| error.to_string())?;
@@ -350,7 +354,7 @@ struct Headers {
     id: String,
     /// The Message-IDs of the thread's earlier mails, oldest first.
     earlier: Vec<String>,
-    /// The link that unsubscribes from the ticket.
+    /// The link with which a mail program unsubscribes from the ticket.
     unsubscribe: Option<String>,
 }
 

@@ -163,12 +163,14 @@ impl Sender {
             otel.kind = "client",
             network.protocol.name = "smtp",
         );
+        let recipients =
+            message.envelope().to().iter().map(ToString::to_string).collect::<Vec<_>>();
         match self.transport.send(delivery, message).instrument(sending).await {
             Ok(()) => {
                 self.hold.end(now);
                 self.finish(delivery, DeliveryState::Sent, None).await
             }
-            Err(error) => self.handle_failure(delivery, now, &error).await,
+            Err(error) => self.handle_failure(delivery, &recipients, now, &error).await,
         }
     }
 
@@ -202,12 +204,13 @@ impl Sender {
     async fn handle_failure(
         &self,
         delivery: &Delivery,
+        recipients: &[String],
         began: Timestamp,
         error: &SendError,
     ) -> Result<(), DbError> {
         let (now, [jitter]) = (self.ambient.now(), self.ambient.bytes());
         let text = truncated(&error.to_string());
-        let logged = without_address(&text, &delivery.address);
+        let logged = without_addresses(&text, &delivery.address, recipients);
         tracing::warn!(?delivery, error = logged, "sending a mail failed");
         let times = (began, now);
         match error {
@@ -333,10 +336,11 @@ pub(super) fn outcome(state: DeliveryState) -> &'static str {
 }
 
 /// Returns an error of a mail server, which often repeats the recipient's address, without it: personal
-/// data must not be logged.
-fn without_address(error: &str, address: &str) -> String {
-    let spellings = EmailAddress::from_stored(address.to_owned()).spellings();
-    let of_text = spellings.iter().filter(|it| !it.is_empty());
+/// data must not be logged. `recipients` are those of the message: the account may have had another
+/// address when the mail was planned.
+fn without_addresses(error: &str, planned: &str, recipients: &[String]) -> String {
+    let spellings = EmailAddress::from_stored(planned.to_owned()).spellings();
+    let of_text = spellings.iter().chain(recipients).filter(|it| !it.is_empty());
     of_text.fold(error.to_owned(), |error, it| error.replace(it, "the recipient"))
 }
 
@@ -352,8 +356,11 @@ mod tests {
     #[test]
     fn an_error_is_logged_without_the_recipients_address() {
         let error = "550 5.1.1 <anna@xn--mller-kva.example>: no such user";
-        let logged = without_address(error, "anna@m\u{FC}ller.example");
-        assert_eq!(logged, "550 5.1.1 <the recipient>: no such user");
-        assert_eq!(without_address(error, ""), error);
+        let (planned, sent_to) =
+            ("anna@m\u{FC}ller.example", ["anna@xn--mller-kva.example".to_owned()]);
+        let logged = "550 5.1.1 <the recipient>: no such user";
+        assert_eq!(without_addresses(error, planned, &[]), logged);
+        assert_eq!(without_addresses(error, "anna@former.example", &sent_to), logged);
+        assert_eq!(without_addresses(error, "", &[]), error);
     }
 }

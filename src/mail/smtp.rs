@@ -147,11 +147,28 @@ impl SmtpServer {
     /// The mail server did not accept the mail.
     pub async fn send(&self, message: &Message) -> Result<(), SendError> {
         let deadline = time::Instant::now() + self.timeout;
+        if let Some(connection) = self.idle_connection().await {
+            match self.send_on(connection, message, deadline).await {
+                // Some servers refuse further mails on a connection that has sent many.
+                Err(SendError::Held { counts: false, .. }) => {}
+                sent => return sent,
+            }
+        }
         // An error while connecting (greeting, TLS, AUTH) says nothing about the mail.
-        let connected = time::timeout_at(deadline, self.connection()).await;
-        let mut connection = connected
+        let connected = time::timeout_at(deadline, self.connect()).await;
+        let connection = connected
             .map_err(|_| SendError::Unreachable(self.no_answer()))?
             .map_err(|error| self.about_connecting(error))?;
+        self.send_on(connection, message, deadline).await
+    }
+
+    /// Sends a mail on a connection, and keeps the connection if the mail was accepted.
+    async fn send_on(
+        &self,
+        mut connection: AsyncSmtpConnection,
+        message: &Message,
+        deadline: time::Instant,
+    ) -> Result<(), SendError> {
         let sent = time::timeout_at(deadline, send_on(&mut connection, message)).await;
         match &sent {
             Ok(Ok(())) => self.idle().push((connection, Instant::now())),
@@ -177,19 +194,17 @@ impl SmtpServer {
         format!("{host}:{port} did not respond within {} s", self.timeout.as_secs())
     }
 
-    /// Returns an idle connection that is still alive, or a new one.
-    async fn connection(&self) -> Result<AsyncSmtpConnection, SmtpError> {
+    /// Returns an idle connection that is still alive.
+    async fn idle_connection(&self) -> Option<AsyncSmtpConnection> {
         loop {
-            let Some((mut connection, since)) = self.idle().pop() else {
-                return self.connect().await;
-            };
+            let (mut connection, since) = self.idle().pop()?;
             if since.elapsed() > MAX_IDLE {
                 // The others are older.
                 self.idle().clear();
                 continue;
             }
             match time::timeout(PROBE, connection.test_connected()).await {
-                Ok(true) => return Ok(connection),
+                Ok(true) => return Some(connection),
                 Ok(false) => {}
                 // Whatever swallows what is sent does so on the others too.
                 Err(_) => self.idle().clear(),

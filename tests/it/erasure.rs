@@ -16,6 +16,7 @@ use crate::{
         mail::MailFixture,
         process,
         server::PASSWORD,
+        smtp::Behaviour,
     },
     redaction::timeline,
     uploaded_file::uploaded,
@@ -443,6 +444,31 @@ async fn mails_to_the_desk_wait_on_after_the_erasure_of_an_agent_with_its_addres
     server.clock.advance(chrono::TimeDelta::seconds(61));
     let mail = smtp.nth(1, "A new ticket is waiting for support").await;
     assert_eq!(mail.to, "marta@example.com");
+    fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_mail_to_an_erased_account_is_cancelled_when_it_is_tried_again() {
+    let fixture = MailFixture::start().await;
+    let MailFixture { server, smtp, anna, .. } = &fixture;
+    let ada = admin(server).await;
+    smtp.script([Behaviour::Rcpt("550 5.1.1 no such user")]);
+    let ticket = anna.create_ticket("The site is down").await;
+    let state = async |expected: &str| {
+        let query = "query($number: String!) { ticket(number: $number) { deliveries { state } } }";
+        let reached = async {
+            while ada.ok(query, json!({ "number": ticket.number })).await["ticket"]["deliveries"]
+                != json!([{ "state": expected }])
+            {}
+        };
+        time::timeout(TIMEOUT, reached).await.unwrap_or_else(|_| panic!("the mail is {expected}"));
+    };
+    state("REFUSED").await;
+    let reply = erase(&ada, &anna.account_id().await, "KEEP").await;
+    assert_eq!(reply.user_errors("eraseAccount"), [] as [&str; 0], "{}", reply.body);
+    let retry = "mutation { retryDeliveries(input: {}) { count userErrors { code } } }";
+    assert_eq!(ada.ok(retry, json!({})).await["retryDeliveries"]["count"], 1);
+    state("CANCELLED").await;
     fixture.server.stop().await;
 }
 

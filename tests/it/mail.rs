@@ -125,6 +125,36 @@ async fn events_within_the_window_become_one_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mail_reports_only_so_much_that_mail_servers_accept_it() {
+    let fixture = MailFixture::start_with(&[("mail.window_seconds", "30")]).await;
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    for letter in ["a", "b", "c"] {
+        fixture.boris.comment(&ticket, &letter.repeat(65_536)).await;
+    }
+    fixture.boris.comment(&ticket, "Short.").await;
+    fixture.server.quiet().await;
+    until_states(&fixture.boris, &ticket, &["QUEUED", "QUEUED"]).await;
+    fixture.server.clock.advance(TimeDelta::seconds(31));
+    let mails = fixture.smtp.received(2).await;
+    assert!(mails[0].text.contains("bbb") && !mails[0].text.contains("ccc"));
+    assert!(mails[1].text.contains("ccc") && mails[1].text.contains("Short."));
+    fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_one_mail_on_a_connection_holds_none_back() {
+    let smtp =
+        Smtp::start_with(SmtpOptions { one_per_connection: true, ..SmtpOptions::default() }).await;
+    let server = TestServer::start_with(&settings(&smtp.url())).await;
+    let anna = server.sign_up("Anna", Role::Customer).await;
+    for expected in 1..=3 {
+        anna.create_ticket("The site is down").await;
+        smtp.received(expected).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_temporarily_refused_mail_is_retried_before_later_ones() {
     let fixture = MailFixture::start().await;
     fixture.smtp.script([Behaviour::Data("451 4.3.0 later")]);
@@ -433,8 +463,13 @@ async fn a_mail_that_cannot_be_built_is_set_aside_and_delays_no_others() {
     fixture.smtp.received(1).await;
     let client = fixture.server.database.connect().await;
     for address in ["anna@example.com\r\nBcc: eve@example.com", "not an address", "a@exa mple"] {
-        let insert = "INSERT INTO deliveries (id, address, ticket_id, locale, due_at, created_at)
-            SELECT gen_random_uuid(), $1, id, 'en', created_at, created_at FROM tickets";
+        let insert = "WITH mail AS (
+                INSERT INTO deliveries (id, address, ticket_id, locale, due_at, created_at)
+                SELECT gen_random_uuid(), $1, id, 'en', created_at, created_at FROM tickets
+                RETURNING id)
+            INSERT INTO delivery_events (event_id, address, delivery_id, kind)
+            SELECT e.id, $1, mail.id, 'ticket_created' FROM mail, events e
+            WHERE e.kind = 'ticket_created'";
         client.execute(insert, &[&address]).await.unwrap();
     }
     let seen = until_states(

@@ -302,6 +302,22 @@ async fn each_kind_of_mail_can_be_switched_on_and_off_separately() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_click_leads_to_the_server_whatever_page_people_use() {
+    for (base, offers_one_click) in [("https://api.example.com", true), ("http://10.0.0.7", false)]
+    {
+        let page = ("links.unsubscribe", "https://portal.example.com/stop#token={token}");
+        let fixture = MailFixture::start_with(&[page, ("links.base_url", base)]).await;
+        fixture.anna.create_ticket("The site is down").await;
+        let mail = fixture.smtp.received(1).await.remove(0);
+        assert!(mail.text.contains("https://portal.example.com/stop#token="));
+        let header = format!("List-Unsubscribe: <{base}/unsubscribe?token=");
+        assert!(mail.raw.contains(&header), "{}", mail.raw);
+        assert_eq!(mail.raw.contains("List-Unsubscribe-Post:"), offers_one_click);
+        fixture.server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_click_unsubscribes_from_the_mails_of_one_ticket_only() {
     let fixture = MailFixture::start().await;
     let ticket = fixture.anna.create_ticket("The site is down").await;

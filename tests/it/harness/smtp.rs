@@ -75,6 +75,8 @@ pub struct SmtpOptions {
     pub implicit_tls: bool,
     /// Offers SMTPUTF8.
     pub smtputf8: bool,
+    /// Accepts one mail on a connection, and refuses the sender of another.
+    pub one_per_connection: bool,
     /// Offers AUTH PLAIN and accepts only these credentials, in base64.
     pub auth: Option<&'static str>,
 }
@@ -353,6 +355,7 @@ impl State {
         tls: bool,
     ) -> bool {
         let (mut behaviour, mut from, mut to) = (Behaviour::Accept, String::new(), String::new());
+        let mut has_accepted = false;
         if greets {
             behaviour = self.behaviour_before_mail();
             if let Behaviour::Greet(line) = behaviour {
@@ -395,6 +398,10 @@ impl State {
                         .await;
                 }
                 "MAIL" => {
+                    if has_accepted && self.options.one_per_connection {
+                        send(stream, "421 4.7.0 too many mails on this connection").await;
+                        return false;
+                    }
                     let refusal = *self.refusal.lock().unwrap();
                     if let Some(line) = refusal {
                         self.count_attempt();
@@ -423,6 +430,7 @@ impl State {
                         continue;
                     }
                     self.accept((&from, &to), raw, tls);
+                    has_accepted = true;
                     self.pause_at(Step::Accepted, behaviour).await;
                     send(stream, "250 accepted").await;
                 }
