@@ -610,12 +610,12 @@ async fn doctor_and_metrics_say_how_old_the_last_backup_is() {
     let report = Report::of(&server.database, &[]).await;
     let check = report.check("backup");
     assert!(check["detail"].as_str().unwrap().contains(", 0 hours ago"), "{check}");
-    let old = "UPDATE installation SET last_backup_at = now() - interval '1501 minutes'";
+    let old = "UPDATE installation SET last_backup_at = now() - interval '2161 minutes'";
     client.batch_execute(old).await.unwrap();
     let report = Report::of(&server.database, &[]).await;
     let check = report.check("backup");
     assert_eq!(check["status"], "warning", "{check}");
-    assert!(check["detail"].as_str().unwrap().contains(", 25 hours ago"), "{check}");
+    assert!(check["detail"].as_str().unwrap().contains(", 36 hours ago"), "{check}");
     assert!(check["fix"].as_str().unwrap().contains("ticketwire backup"), "{check}");
     server.stop().await;
 }

@@ -25,8 +25,9 @@ const MIN_VERSION: i64 = 140_000;
 const STUCK: f64 = 60.0;
 /// For how long a mail may be due.
 const OVERDUE: TimeDelta = TimeDelta::hours(1);
-/// How old the last backup may be: a daily one that takes an hour longer than the day before.
-const BACKUP_AGE: TimeDelta = TimeDelta::hours(25);
+/// How old the last backup may be: a daily one that takes up to 12 hours. Its age counts from its start,
+/// and it is known at its end.
+const BACKUP_AGE: TimeDelta = TimeDelta::hours(36);
 /// For how long a mail that failed is a problem.
 const RECENT: TimeDelta = TimeDelta::days(1);
 /// The limit of a check, and what to do if the database takes longer.
