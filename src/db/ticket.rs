@@ -225,28 +225,6 @@ pub async fn lock_shared(db: &mut Connection, id: TicketId) -> Result<(), DbErro
     Ok(())
 }
 
-/// Waits until no other transaction has locked a ticket like [`lock`].
-pub async fn wait_for_lock(db: &mut Connection, id: TicketId) -> Result<(), DbError> {
-    diesel::sql_query("SELECT FROM tickets WHERE id = $1 FOR NO KEY UPDATE")
-        .bind::<SqlUuid, _>(id.0)
-        .prepared()
-        .execute(db)
-        .await?;
-    Ok(())
-}
-
-/// Locks a ticket like [`lock`], or fails with [`DbError::Locked`] if another transaction has locked
-/// it.
-pub async fn lock_free(db: &mut Connection, id: TicketId) -> Result<(), DbError> {
-    let locked =
-        diesel::sql_query("SELECT FROM tickets WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED")
-            .bind::<SqlUuid, _>(id.0)
-            .prepared()
-            .execute(db)
-            .await?;
-    if locked == 0 { Err(DbError::Locked) } else { Ok(()) }
-}
-
 /// Returns the tickets with these ids and prevents the removal of their participants until the
 /// transaction ends: see [`lock_participants`]. Rows are locked in the order of their ids, like in
 /// [`lock_all`].

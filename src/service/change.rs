@@ -19,7 +19,6 @@ use super::{
     queued::{Change, Made},
     rate_limit::{self, too_frequent, write_bucket},
     session::ensure_unchanged,
-    tries::Tries,
     upload,
     used::Used,
 };
@@ -289,14 +288,20 @@ async fn make_alone(
     change: &Change,
     is_locked: &AtomicBool,
 ) -> Result<Made, ServiceError> {
-    let mut tries = Tries::default();
-    let made = loop {
-        let waits = tries.is_last();
-        let made = try_alone(services, change, waits, is_locked).await;
-        if !tries.go_on(&made) {
-            break made;
+    if let Some(call) = &change.call {
+        let mut connection = services.database.read().await?;
+        if let Some(earlier) = call.find_earlier_result(&mut connection, change.now).await? {
+            return Ok(Made::Earlier(earlier));
         }
-    };
+    }
+    let made = services
+        .database
+        .write(async |db| {
+            let ticket = tickets::lock(db, change.id).await;
+            let ticket = ticket.inspect_err(|it| is_locked.store(it.is_held_up(), Relaxed))?;
+            make_locked(services, db, change, ticket.ok_or(ServiceError::NotFound)?).await
+        })
+        .await;
     match (made, &change.call) {
         (Err(error), Some(call)) => {
             let earlier = call.in_spite_of_limit(&services.database, error, change.now).await;
@@ -306,42 +311,17 @@ async fn make_alone(
     }
 }
 
-/// Makes a change in a transaction, which fails if another one locks the ticket before it, unless it
-/// `waits` for that.
-async fn try_alone(
-    services: &Services,
-    change: &Change,
-    waits: bool,
-    is_locked: &AtomicBool,
-) -> Result<Made, ServiceError> {
-    let mut connection = services.database.read().await?;
-    if let Some(call) = &change.call
-        && let Some(earlier) = call.find_earlier_result(&mut connection, change.now).await?
-    {
-        return Ok(Made::Earlier(earlier));
-    }
-    // The transaction counts the change before it locks the ticket. Other changes of the account
-    // would wait with it for a ticket that others keep locked.
-    let free = tickets::wait_for_lock(&mut connection, change.id).await;
-    free.inspect_err(|error| is_locked.store(error.is_held_up(), Relaxed))?;
-    drop(connection);
-    services.database.write(async |db| make_locked(services, db, change, waits).await).await
-}
-
-/// Makes a change in a transaction. Locks as the statement of a group does: the bucket, then the
-/// ticket, then the key.
+/// Makes a change in a transaction that has locked its ticket. Locks the bucket only now: other changes
+/// of the account would wait with it for a ticket that others keep locked. The key comes last, as in the
+/// statement of a group.
 async fn make_locked(
     services: &Services,
     db: &mut Connection,
     change: &Change,
-    waits: bool,
+    mut ticket: Ticket,
 ) -> Result<Made, ServiceError> {
-    rate_limit::count_write(services, db, change.counted).await?;
-    if !waits {
-        tickets::lock_free(db, change.id).await?;
-    }
-    let mut ticket = tickets::lock(db, change.id).await?.ok_or(ServiceError::NotFound)?;
     ensure_unchanged(&change.counted.actor, db, services.ambient.now()).await?;
+    rate_limit::count_write(services, db, change.counted).await?;
     if let (Some(call), Some(comment)) = (&change.call, &change.comment)
         && let Some(earlier) = call.earlier_result(db, comment.id.0, comment.created_at).await?
     {

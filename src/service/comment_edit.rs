@@ -5,17 +5,16 @@ use super::{
     comment as comments, merged,
     queued::{CountedWrite, Write},
     rate_limit, redaction, ticket,
-    tries::Tries,
     validation::Validation,
 };
 use crate::{
-    db::{Connection, comment, comment_edit as edits, event, ticket as tickets},
+    db::{Connection, comment, comment_edit as edits, event},
     domain::{
         actor::Actor,
         clock::Timestamp,
         comment::{Comment, EarlierBody, MAX_EDITS},
         event::TicketEvent,
-        ids::{CommentId, TicketId},
+        ids::CommentId,
         policy::{Action, Resource},
         text::Body,
         ticket::{Status, Ticket},
@@ -42,26 +41,15 @@ pub async fn edit(
     let now = services.ambient.now();
     let counted = CountedWrite { kind: Write::Comment, actor: *actor, account: author };
     let edit = &Edit { counted, id, body, now };
-    let mut tries = Tries::default();
-    let edited = loop {
-        let found = comments::by_ids(actor, services, &[id]).await?;
-        let ticket = found.first().ok_or(ServiceError::NotFound)?.ticket_id;
-        // Before the edit is counted: other comments of the account would wait with it.
-        tickets::wait_for_lock(&mut *services.database.read().await?, ticket).await?;
-        let free = (!tries.is_last()).then_some(ticket);
-        let edited = services.database.write(async |db| edit.make(services, db, free).await).await;
-        if !tries.go_on(&edited) {
-            match edited {
-                Ok(edited) => break edited,
-                Err(error) => {
-                    let error = merged::explain(actor, services, ticket, error).await;
-                    return Err(about_comment(error));
-                }
-            }
+    let found = comments::by_ids(actor, services, &[id]).await?;
+    let ticket = found.first().ok_or(ServiceError::NotFound)?.ticket_id;
+    match services.database.write(async |db| edit.make(services, db).await).await {
+        Ok(edited) => {
+            redaction::until_unshared().await;
+            Ok(edited)
         }
-    };
-    redaction::until_unshared().await;
-    Ok(edited)
+        Err(error) => Err(about_comment(merged::explain(actor, services, ticket, error).await)),
+    }
 }
 
 /// Returns an error about the field that the input has.
@@ -80,20 +68,15 @@ struct Edit<'a> {
 }
 
 impl Edit<'_> {
-    /// Edits the comment in a transaction. Locks as every writer of comments does: the bucket, then
-    /// the ticket. Does not wait for the ticket that must be `free`.
+    /// Edits the comment in a transaction. Locks as every writer of one ticket does: the ticket, then
+    /// the bucket.
     async fn make(
         &self,
         services: &Services,
         db: &mut Connection,
-        free: Option<TicketId>,
     ) -> Result<(Comment, Ticket), ServiceError> {
         let &Self { counted, id, body, now } = self;
         let (actor, author) = (&counted.actor, counted.account);
-        rate_limit::count_write(services, db, counted).await?;
-        if let Some(ticket) = free {
-            tickets::lock_free(db, ticket).await?;
-        }
         let (mut ticket, before) = redaction::lock_comment(actor, db, id, now).await?;
         authorise(actor, Action::EditComment, Resource::from(&ticket))?;
         if before.author_id != author {
@@ -103,6 +86,7 @@ impl Edit<'_> {
         if before.body == body.as_str() {
             return Ok((before, ticket));
         }
+        rate_limit::count_write(services, db, counted).await?;
         let comment = replace(db, before, body, now).await?;
         ticket.touch(now);
         let edited = TicketEvent::CommentEdited { comment_id: id };

@@ -65,7 +65,6 @@ pub mod ticket_invitation;
 pub mod ticket_list;
 pub mod timeline;
 mod to_completion;
-mod tries;
 pub mod unread;
 pub mod unsubscription;
 pub mod upload;

@@ -514,7 +514,7 @@ const BUCKETS: &str = "UPDATE attempts SET empty_at = empty_at";
 const TICKETS: &str = "SELECT FROM tickets FOR NO KEY UPDATE NOWAIT";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_comment_locks_in_the_same_order_as_the_version_before() {
+async fn a_comment_goes_on_beside_one_of_the_version_before() {
     let flags = [("limits.staff_comments_per_minute", "100".to_owned())];
     let server = TestServer::start_with(&flags).await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
@@ -525,22 +525,22 @@ async fn a_comment_locks_in_the_same_order_as_the_version_before() {
         let reply = marta.try_comment(&ticket, json!({ "body": body })).await;
         assert_eq!(reply.at("/data/addComment/comment/body"), body, "{}", reply.body);
     };
-    // In a group.
+    // In a group, which locks in the same order.
     let before = Held::begin(&server, BUCKETS).await;
     tokio::join!(add("together"), async {
         until_waiting(&server, "WITH seen%").await;
         before.run(TICKETS).await;
         before.commit().await;
     });
-    // Alone, after it has lost a race.
+    // Alone, after it has lost a race. The version before does not wait for the ticket.
     let race = Held::begin(&server, "UPDATE tickets SET event_seq = event_seq").await;
     tokio::join!(add("alone"), async {
-        until_blocked(&server).await;
+        until_waiting(&server, "%tickets%FOR NO KEY UPDATE%").await;
         let before = Held::begin(&server, BUCKETS).await;
         race.commit().await;
         until_waiting(&server, "%INTO attempts%").await;
-        before.run(TICKETS).await;
-        before.commit().await;
+        assert!(!before.try_to_run(TICKETS).await);
+        before.run("ROLLBACK").await;
     });
     server.stop().await;
 }
@@ -550,13 +550,12 @@ async fn a_comment_and_an_edit_wait_for_their_ticket_without_holding_up_others()
     let flags = [("limits.customer_comments_per_minute", "100".to_owned())];
     let server = TestServer::start_with(&flags).await;
     let anna = server.customer("Anna").await;
-    let ticket = anna.create_ticket("one").await;
+    let (ticket, other) = (anna.create_ticket("one").await, anna.create_ticket("two").await);
     let (early, _) = anna.comment(&ticket, "early").await;
     server.quiet().await;
-    let (locked, free) =
-        ("SELECT FROM tickets FOR UPDATE", "SELECT FROM attempts FOR UPDATE NOWAIT");
     for (mutation, edits) in [("addComment", false), ("editComment", true)] {
-        let first = Held::begin(&server, locked).await;
+        let locked = "SELECT FROM tickets WHERE summary = 'one' FOR UPDATE";
+        let held = Held::begin(&server, locked).await;
         let write = async {
             if edits {
                 return comment_edit::edit(&anna, &early, "edited").await;
@@ -565,15 +564,9 @@ async fn a_comment_and_an_edit_wait_for_their_ticket_without_holding_up_others()
         };
         let (reply, ()) = tokio::join!(write, async {
             until_waiting(&server, "%tickets%FOR NO KEY UPDATE%").await;
-            let bucket = Held::begin(&server, free).await;
-            first.commit().await;
-            until_waiting(&server, "%INTO attempts%").await;
-            // Another node locks the ticket first.
-            let second = Held::begin(&server, locked).await;
-            bucket.commit().await;
-            until_waiting(&server, "%tickets%FOR NO KEY UPDATE%").await;
-            Held::begin(&server, free).await.commit().await;
-            second.commit().await;
+            Held::begin(&server, "SELECT FROM attempts FOR UPDATE NOWAIT").await.commit().await;
+            anna.comment(&other, "not held up").await;
+            held.commit().await;
         });
         assert_eq!(reply.user_errors(mutation), [] as [&str; 0], "{}", reply.body);
     }
@@ -646,18 +639,31 @@ async fn a_transaction_that_ends_in_a_deadlock_runs_again() {
     let server = TestServer::start().await;
     let (anna, ada) = (server.customer("Anna").await, server.sign_up("Ada", Role::Admin).await);
     let id = anna.account_id().await;
-    let other = Held::begin(&server, "SELECT FROM accounts WHERE name = 'Anna' FOR UPDATE").await;
-    let rename = "mutation($id: ID!) { updateAccount(input: { id: $id, name: \"Hanna\" }) {
-        account { name } } }";
-    let (renamed, ()) = tokio::join!(ada.ok(rename, json!({ "id": id })), async {
-        until_waiting(&server, "%accounts%FOR NO KEY UPDATE%").await;
-        // The server waits for longer, so Postgres ends its transaction.
-        other.run("SELECT FROM accounts WHERE name = 'Ada' FOR UPDATE").await;
-        until_waiting(&server, "%accounts%FOR NO KEY UPDATE%").await;
-        other.commit().await;
-    });
-    assert_eq!(renamed["updateAccount"]["account"]["name"], "Hanna");
-    server.stop().await;
+    let rename = "mutation($id: ID!, $name: String!) {
+        updateAccount(input: { id: $id, name: $name }) { account { name } } }";
+    let lock = "SET LOCAL deadlock_timeout = '1min';
+        SELECT FROM accounts WHERE email = 'anna@example.com' FOR UPDATE";
+    for round in 0..5 {
+        let other = Held::begin(&server, lock).await;
+        let name = format!("Anna {round}");
+        let input = json!({ "id": id, "name": name });
+        let (renamed, is_over) = tokio::join!(ada.ok(rename, input), async {
+            until_waiting(&server, "%accounts%FOR NO KEY UPDATE%").await;
+            let is_over = other.try_to_run("SELECT FROM accounts WHERE name = 'Ada' FOR UPDATE");
+            let is_over = is_over.await;
+            if is_over {
+                until_waiting(&server, "%accounts%FOR NO KEY UPDATE%").await;
+            }
+            other.run("ROLLBACK").await;
+            is_over
+        });
+        assert_eq!(renamed["updateAccount"]["account"]["name"], *name);
+        if is_over {
+            return server.stop().await;
+        }
+        // Postgres had looked for a deadlock before there was one, and looks once only.
+    }
+    panic!("no transaction of the server ended in a deadlock");
 }
 
 /// How often a tailer has read the feed: it asks for a thousand positions, and other readers for

@@ -133,8 +133,8 @@ impl UnwrittenAttempts {
 ///
 /// Rows are locked in the order of the buckets, so that two such statements cannot deadlock, and
 /// before any ticket. So what a bucket counts must not depend on the tickets: the caller takes back
-/// what was counted for nothing. The version before locks a ticket before the bucket. That cannot
-/// deadlock with this statement, which does not wait for tickets.
+/// what was counted for nothing. A change that is made alone locks its ticket before the bucket. That
+/// cannot deadlock with this statement, which does not wait for tickets.
 pub(super) fn counting(first: usize) -> String {
     let [buckets, fills, within, now] = [2, 3, 4, 5].map(|n| first + n);
     format!(
