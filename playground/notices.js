@@ -1,4 +1,4 @@
-// Notices above the editors: one line for each subject.
+// Notices in the corner of the editors: one for each subject.
 
 import { button, element } from "./dom.js";
 

@@ -63,6 +63,8 @@ async function mergesATwin(page, anna, ticket) {
   await page.getByRole("dialog", { name: "Merge the tickets" }).getByText(ticket.number).waitFor();
   await page.keyboard.press("Enter");
   await page.getByText(`This ticket continues in ${ticket.number}.`).waitFor();
+  // The event can arrive before the answer, and no key works behind the dialog.
+  await page.getByRole("dialog").waitFor({ state: "detached" });
   await page.keyboard.press("u");
   await row(page, ticket.number).waitFor();
   await walkTo(page, "j", ticket.number);

@@ -111,11 +111,16 @@ async function open(browser, colorScheme) {
   return page;
 }
 
+/** Where the tabs are. A click must not miss them because something above them comes or goes. */
+const placeOfTabs = async (page) => (await page.locator(".graphiql-tab-active").boundingBox()).y;
+
 async function runOperations(page) {
+  const place = await placeOfTabs(page);
   const titles = await page.locator(".graphiql-tab-button").allInnerTexts();
   assert.equal(titles.length, 30, titles.join());
   await play(page, "MyTickets", "UNAUTHENTICATED");
   await page.locator("#notice-session", { hasText: "needs a session" }).waitFor();
+  assert.equal(await placeOfTabs(page), place, "a notice moves nothing");
 
   await play(page, "SignIn", '"token": "tw_');
   await signedInAs(page, "Anna Petrova");
@@ -127,6 +132,7 @@ async function runOperations(page) {
   await play(page, "OpenTicket", '"number": "CS-');
   const { id, number } = JSON.parse(await content(page, ".result-window")).data.createTicket.ticket;
   await page.locator("#ticket", { hasText: number }).waitFor();
+  assert.equal(await placeOfTabs(page), place, "neither do the session and the ticket in the header");
   await play(page, "MyTickets", number);
 
   await play(page, "WatchTicket", "Checkpoint");
