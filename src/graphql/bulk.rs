@@ -44,6 +44,7 @@ pub struct UpdateTicketsResult {
 pub struct UpdateTicketsPayload {
     /// The result for each ticket, in the order of `ticketIds`. Empty if the input as a whole
     /// was rejected.
+    #[graphql(complexity = "1 + 100 * child_complexity")]
     results: List<UpdateTicketsResult>,
     /// What the caller can correct; empty on success. These errors are about the input as a
     /// whole: if there are any, nothing was changed.

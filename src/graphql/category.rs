@@ -116,6 +116,7 @@ pub struct OrderCategoriesInput {
 #[graphql(crate = "crate::graphql::executor")]
 pub struct OrderCategoriesPayload {
     /// The active categories in their new order. Null on failure.
+    #[graphql(complexity = "1 + 100 * child_complexity")]
     categories: Option<List<Category>>,
     /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
@@ -163,6 +164,7 @@ pub struct CategoryQuery;
 impl CategoryQuery {
     /// The active categories, which accept new tickets, in the order that `orderCategories`
     /// sets.
+    #[graphql(complexity = "1 + 100 * child_complexity")]
     async fn categories(
         &self,
         ctx: &Context<'_>,

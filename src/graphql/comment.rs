@@ -181,6 +181,7 @@ pub struct AddCommentPayload {
     ticket: Option<Ticket>,
     /// With `ANSWERED_MEANWHILE`, what others have said since `seenUpTo`, oldest first: at most 20
     /// comments. Otherwise empty. To go on all the same, send the id of the last one as `seenUpTo`.
+    #[graphql(complexity = "1 + 20 * child_complexity")]
     answered_meanwhile: List<Comment>,
     /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,

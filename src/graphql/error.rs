@@ -33,7 +33,7 @@ pub mod code {
     pub const TOO_MANY_STATEMENTS: &str = "TOO_MANY_STATEMENTS";
     /// The request took longer than the limit.
     pub const TIMEOUT: &str = "TIMEOUT";
-    /// The database or the server is away or overloaded: retry after
+    /// The database, the storage of files or the server is away or overloaded: retry after
     /// `extensions.retryAfterSeconds`.
     pub const UNAVAILABLE: &str = "UNAVAILABLE";
     /// The server failed; the log has the details under `extensions.requestId`.

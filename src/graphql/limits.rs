@@ -5,7 +5,8 @@ use async_graphql::ServerError;
 /// The deepest nesting of fields; `GraphiQL`'s introspection query needs 15.
 pub(super) const MAX_DEPTH: usize = 20;
 /// The highest complexity of an operation: each field counts 1, and the fields of a list's
-/// items count once for each item that the list can have.
+/// items count once for each item that the list can have. Lists of attachments count as the ten that
+/// are the default of `attachments.max_files`.
 pub(super) const MAX_COMPLEXITY: usize = 20_000;
 /// Says which limit a document exceeds. async-graphql's messages name none.
 pub fn explain_limit(error: &mut ServerError) {

@@ -35,6 +35,7 @@ pub struct MergeTicketPayload {
     into: Option<Ticket>,
     /// With `ANSWERED_MEANWHILE`, what others have said since `seenUpTo`, oldest first: at most 20
     /// comments. Otherwise empty. To go on all the same, send the id of the last one as `seenUpTo`.
+    #[graphql(complexity = "1 + 20 * child_complexity")]
     answered_meanwhile: List<Comment>,
     /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,

@@ -127,6 +127,7 @@ pub struct ServiceTokenQuery;
 #[Object]
 impl ServiceTokenQuery {
     /// All service tokens, including revoked ones, newest first. Admins only.
+    #[graphql(complexity = "1 + 100 * child_complexity")]
     async fn service_tokens(
         &self,
         ctx: &Context<'_>,

@@ -85,6 +85,7 @@ pub struct RetrySetAsideInput {
 #[graphql(crate = "crate::graphql::executor")]
 pub struct RetrySetAsidePayload {
     /// The events that will be tried again, or null on failure.
+    #[graphql(complexity = "1 + MAX_LISTED * child_complexity")]
     set_aside_events: Option<Vec<SetAsideEvent>>,
     /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
@@ -97,7 +98,7 @@ pub struct SetAsideQuery;
 impl SetAsideQuery {
     /// The events that could not be processed and wait for another attempt, in the order of the
     /// event log: the first 100. Admins only.
-    #[graphql(complexity = "MAX_LISTED * child_complexity")]
+    #[graphql(complexity = "1 + MAX_LISTED * child_complexity")]
     async fn set_aside_events(
         &self,
         ctx: &Context<'_>,

@@ -187,7 +187,7 @@ impl Ticket {
     }
 
     /// The tickets that continue this one, oldest first: at most the first 50 that you may see.
-    #[graphql(complexity = "1 + 10 * child_complexity")]
+    #[graphql(complexity = "1 + 50 * child_complexity")]
     async fn follow_ups(&self, ctx: &Context<'_>) -> Result<List<Ticket>, Failure> {
         let found = ctx.loaders()?.get(FollowUpsOf(self.0.id)).await?.unwrap_or_default();
         Ok(found.iter().cloned().map(Ticket).collect())
@@ -265,7 +265,7 @@ impl Ticket {
 
     /// The last 100 mails about the ticket, oldest first, with their state of delivery. Null
     /// unless you are staff.
-    #[graphql(complexity = "1 + 10 * child_complexity")]
+    #[graphql(complexity = "1 + 100 * child_complexity")]
     async fn deliveries(&self, ctx: &Context<'_>) -> Result<Option<List<Delivery>>, Failure> {
         if !ctx.identity()?.role.is_staff() {
             return Ok(None);
@@ -439,6 +439,7 @@ pub struct UpdateTicketPayload {
     ticket: Option<Ticket>,
     /// With `ANSWERED_MEANWHILE`, what others have said since `seenUpTo`, oldest first: at most 20
     /// comments. Otherwise empty. To go on all the same, send the id of the last one as `seenUpTo`.
+    #[graphql(complexity = "1 + 20 * child_complexity")]
     answered_meanwhile: List<Comment>,
     /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,

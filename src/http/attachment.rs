@@ -5,7 +5,7 @@ use std::ops::Range;
 use axum::{
     body::Body,
     extract::{Path, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use futures_util::StreamExt as _;
@@ -26,9 +26,11 @@ use crate::{
 /// The characters that are percent-encoded in a file name (RFC 8187).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Sends the attachment of a link, or a range of it. Answers HEAD too.
+/// Sends the attachment of a link, or a range of it. Answers HEAD too, which has no ranges (RFC 9110,
+/// §14.2).
 pub async fn fetch(
     State(api): State<Api>,
+    method: Method,
     Path(token): Path<String>,
     headers: HeaderMap,
 ) -> Response {
@@ -40,6 +42,10 @@ pub async fn fetch(
     let tag = format!("\"{}\"", hex(&found.content.sha256));
     if text(&headers, header::IF_NONE_MATCH).is_some_and(|tags| matches(tags, &tag)) {
         return with_file_headers(StatusCode::NOT_MODIFIED.into_response(), &found, &tag);
+    }
+    if method == Method::HEAD {
+        let response = with_content_headers(StatusCode::OK.into_response(), &found, size);
+        return with_file_headers(response, &found, &tag);
     }
     let same = text(&headers, header::IF_RANGE).is_none_or(|known| known.trim() == tag);
     let range =
@@ -67,13 +73,19 @@ pub async fn fetch(
     let bytes = bytes.inspect(move |_| {
         let _ = &slot;
     });
-    let mut response = (status, Body::from_stream(bytes)).into_response();
-    set(&mut response, header::CONTENT_LENGTH, &length.to_string());
-    set(&mut response, header::CONTENT_TYPE, &found.content.media_type);
+    let response = (status, Body::from_stream(bytes)).into_response();
+    let mut response = with_content_headers(response, &found, length);
     if status == StatusCode::PARTIAL_CONTENT {
         set(&mut response, header::CONTENT_RANGE, &content_range);
     }
     with_file_headers(response, &found, &tag)
+}
+
+/// Adds the headers of a response with `length` bytes of the file.
+fn with_content_headers(mut response: Response, found: &Attachment, length: u64) -> Response {
+    set(&mut response, header::CONTENT_LENGTH, &length.to_string());
+    set(&mut response, header::CONTENT_TYPE, &found.content.media_type);
+    response
 }
 
 /// Adds the headers that describe the file and keep browsers from displaying, executing or

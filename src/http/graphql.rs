@@ -5,7 +5,8 @@
 use std::{net::IpAddr, sync::Arc};
 
 use async_graphql::{
-    Request as GraphqlRequest, Response as GraphqlResponse, parser::types::OperationType,
+    Request as GraphqlRequest, Response as GraphqlResponse, ServerError,
+    parser::types::OperationType,
 };
 use async_graphql_axum::GraphQLRequest;
 use axum::{
@@ -30,7 +31,7 @@ use super::{
     slots::Slot,
     sse::{self, Caller},
     turns::Turn,
-    upload,
+    upload::{self, UploadError},
 };
 use crate::{
     domain::{actor::Actor, request},
@@ -142,14 +143,7 @@ async fn answer(
         media == MediaType::EventStream || live && MediaType::names_event_stream(&headers);
     let operation = match validated {
         Ok(operation) => operation,
-        Err(error) => {
-            request::record_error(&response::code_of(&error));
-            return Ok(if streamed {
-                Answer::Streamed(sse::answer_errors(vec![error], id))
-            } else {
-                Answer::Once(GraphqlResponse::from_errors(vec![error]), None)
-            });
-        }
+        Err(error) => return Ok(answer_invalid(error, streamed, id)),
     };
     check_operation(&method, operation, streamed)?;
     if streamed && let Some(last) = headers.get("last-event-id").filter(|value| !value.is_empty()) {
@@ -166,6 +160,16 @@ async fn answer(
     }
     let cookie = cookie.map(|cookie| (cookie, headers));
     Ok(execute_once(api, caller, (turn, cookie), request, operation).await)
+}
+
+/// Answers a request whose document is not valid.
+fn answer_invalid(error: ServerError, streamed: bool, id: Option<RequestId>) -> Answer {
+    request::record_error(&response::code_of(&error));
+    if streamed {
+        Answer::Streamed(sse::answer_errors(vec![error], id))
+    } else {
+        Answer::Once(GraphqlResponse::from_errors(vec![error]), None)
+    }
 }
 
 fn check_method_and_media(method: &Method, media: Option<MediaType>) -> Result<MediaType, Refusal> {
@@ -235,7 +239,13 @@ async fn answer_multipart(
     if !upload.as_ref().is_ok_and(|upload| upload.read_to_end) {
         body::discard(&mut chunks, 0).await;
     }
-    let upload = upload?;
+    let upload = match upload {
+        Ok(upload) => upload,
+        Err(UploadError::Refused(refusal)) => return Err(refusal),
+        Err(UploadError::Invalid(error)) => {
+            return Ok(answer_invalid(error, media == MediaType::EventStream, id));
+        }
+    };
     let slot = delay_refusal(api.budgets.request(&upload.actor, &origin)).await?;
     let caller = Caller { actor: upload.actor, origin, token, id, slot };
     let operation = Some(OperationType::Mutation);

@@ -1,16 +1,17 @@
 //! Mutations with files, as the GraphQL multipart request specification has them: the part
 //! `operations`, then `map`, then the files, each of which goes to the storage as it arrives.
 //!
-//! Three kinds of failures have a name each:
+//! Four kinds of failures have a name each:
 //!
 //! - A request is *refused* ([`Refusal`]) if it is malformed or not allowed. It is not executed.
+//! - A document is *invalid*, as in a request without files. It is not executed either.
 //! - A file is *rejected* for a reason that the person can fix, such as its size. The mutation
 //!   is executed, changes nothing, and returns the reason in `userErrors`.
 //! - A body is *broken* if it cannot be read as multipart. Its request is refused.
 
 use std::{collections::HashMap, sync::Arc};
 
-use async_graphql::{Request, Value, Variables, parser::types::OperationType};
+use async_graphql::{Request, ServerError, Value, Variables, parser::types::OperationType};
 use axum::{
     body::BodyDataStream,
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -28,7 +29,10 @@ use super::{
 };
 use crate::{
     domain::{actor::Actor, ids::AttachmentId, session::ClientOrigin},
-    graphql::{Uploads, code, input_types, is_upload, placeholder, requested_operation},
+    graphql::{
+        RETRY_AFTER_SECONDS, Uploads, code, input_types, is_upload, placeholder,
+        requested_operation,
+    },
     service::{
         ServiceError, UserError,
         upload::{HeldFiles, ReceiveError, Upload, UploadReceiver},
@@ -83,6 +87,20 @@ pub fn is_multipart(headers: &HeaderMap) -> bool {
     essence.trim().eq_ignore_ascii_case("multipart/form-data")
 }
 
+/// Why a multipart request is not executed.
+pub enum UploadError {
+    /// It is refused.
+    Refused(Refusal),
+    /// Its document is not valid.
+    Invalid(ServerError),
+}
+
+impl From<Refusal> for UploadError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// Reads a multipart request and stores its files.
 ///
 /// # Errors
@@ -92,7 +110,7 @@ pub async fn read(
     headers: &HeaderMap,
     (credentials, origin): (&Credentials, &ClientOrigin),
     chunks: &mut BodyDataStream,
-) -> Result<MultipartRequest, Refusal> {
+) -> Result<MultipartRequest, UploadError> {
     let sender = Sender::new(&api.budgets, &api.services, credentials, origin);
     let beginning = sender.begin_multipart().await?;
     let mut parts = Parts::new(chunks, boundary(headers)?);
@@ -103,7 +121,7 @@ pub async fn read(
     check_places(&mut request, &map)?;
     let actor = credentials.actor(&api.services, origin).await.map_err(refusal)?;
     let mut reception = UploadReceiver::new(&actor, &api.services).map_err(refusal)?;
-    let _slots = api.budgets.upload(&actor, origin)?;
+    let _slots = api.budgets.upload(&actor, origin).map_err(Refusal::from)?;
     drop(beginning);
     let ReceivedFiles { uploads, held, read_to_end } =
         reserve_and_receive(&mut reception, &mut parts, expected).await?;
@@ -173,13 +191,17 @@ fn parse_map(text: &str) -> Result<FileMap, Refusal> {
 }
 
 /// Checks the document before any file is stored.
-fn require_mutation(api: &Api, request: &mut Request) -> Result<(), Refusal> {
-    match guard::validate_document(request, &api.documents, api.limits.aliases) {
-        Err(error) => Err(Refusal::bad_request(error.message)),
-        Ok(Some(OperationType::Mutation)) => Ok(()),
-        Ok(_) => Err(Refusal::bad_request(
+fn require_mutation(api: &Api, request: &mut Request) -> Result<(), UploadError> {
+    let validated = guard::validate_document(request, &api.documents, api.limits.aliases);
+    match validated.map_err(UploadError::Invalid)? {
+        Some(OperationType::Mutation) => Ok(()),
+        Some(_) => Err(UploadError::Refused(Refusal::bad_request(
             "Files can be sent with mutations only: send other operations as JSON.",
-        )),
+        ))),
+        None => {
+            let message = "`operationName` must be the name of one of the document's operations.";
+            Err(UploadError::Invalid(ServerError::new(message, None)))
+        }
     }
 }
 
@@ -374,12 +396,11 @@ fn refusal(error: ServiceError) -> Refusal {
             tracing::error!(%error, "storing an uploaded file failed");
             Refusal {
                 status: StatusCode::SERVICE_UNAVAILABLE,
-                code: code::INTERNAL,
+                code: code::UNAVAILABLE,
                 message: "The server cannot store files at the moment, and nothing was saved. Try \
-                          again later or send the request without files; if it keeps failing, \
-                          send the request id to the operator."
+                          again in 5 seconds, or send the request without files."
                     .into(),
-                retry_after_seconds: None,
+                retry_after_seconds: Some(RETRY_AFTER_SECONDS),
             }
         }
         error => Refusal::failed(&error),

@@ -135,11 +135,14 @@ async fn files_are_uploaded_with_a_ticket_and_downloaded_by_their_links() {
     assert_eq!(fetch(&stranger, url, &[("if-none-match", &tag)]).await.status, 304);
     let stale = [("range", "bytes=2-4"), ("if-range", "\"other\"")];
     assert_eq!(fetch(&stranger, url, &stale).await.status, 200);
-    let head = stranger.request(Method::HEAD, url, |request| request).await;
-    assert_eq!(
-        (head.status, &head.headers["content-length"]),
-        (StatusCode::OK, &"10".parse().unwrap())
-    );
+    for range in ["", "bytes=2-4", "bytes=99-"] {
+        let head = stranger.request(Method::HEAD, url, |it| it.header("range", range)).await;
+        assert_eq!(
+            (head.status, &head.headers["content-length"]),
+            (StatusCode::OK, &"10".parse().unwrap()),
+            "{range}"
+        );
+    }
 
     for altered in [format!("{url}x"), url.replacen('.', "A.", 1), "/attachments/x".into()] {
         assert_eq!(fetch(&stranger, &altered, &[]).await.status, 404, "{altered}");
@@ -284,6 +287,7 @@ async fn a_malformed_upload_request_is_refused_and_changes_nothing() {
         })
         .await;
     assert_eq!((reply.status, reply.code()), (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED"));
+    assert_eq!(reply.headers["www-authenticate"], "Bearer");
     // An `Upload` value must refer to a file of the request.
     let mut input = ticket();
     for made_up in
@@ -328,7 +332,8 @@ async fn an_unwritable_storage_folder_is_an_error_and_creates_no_ticket() {
     let anna = server.customer("Anna").await;
     let before = server.content().await;
     let reply = upload(&anna, CREATE, ticket(), &[("a.txt", b"a")]).await;
-    assert_eq!((reply.status, reply.code()), (StatusCode::SERVICE_UNAVAILABLE, "INTERNAL"));
+    assert_eq!((reply.status, reply.code()), (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"));
+    assert_eq!(reply.headers["retry-after"], "5");
     assert!(reply.body.to_string().contains("nothing was saved"), "{}", reply.body);
     assert!(!reply.body.to_string().contains("a-file-and-no-folder"));
     assert_eq!(server.content().await, before);

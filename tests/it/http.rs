@@ -95,11 +95,55 @@ async fn a_body_that_is_no_request_is_refused_with_what_is_wrong_with_it() {
         "{ tickets(first: 100) { nodes { timeline(first: 100) { nodes { id cursor } } } } }";
     let deep = "mergedInto { ".repeat(20) + "id" + &" }".repeat(20);
     let deep = format!("{{ node(id: \"x\") {{ ... on Ticket {{ {deep} }} }} }}");
-    for (query, limit) in [(complex, "is more than 20000"), (&deep, "nested deeper than 20")] {
+    // A list without pages counts as long as it can be.
+    let many = |fields: &[&str]| {
+        let names = fields
+            .iter()
+            .enumerate()
+            .flat_map(|(at, field)| (0..50).map(move |n| format!("f{at}_{n}: {field} ")));
+        names.collect::<String>()
+    };
+    let categories = many(&["id", "slug", "name", "isRetired"]);
+    let categories = format!("{{ categories {{ {categories} }} }}");
+    let ticket = many(&["id", "number", "summary", "status", "createdAt"]);
+    let bulk = format!(
+        "mutation {{ updateTickets(input: {{ ticketIds: [] }}) {{ results {{ ticket {{ {ticket} }} }} }} }}"
+    );
+    let author = many(&["id", "name", "role"]);
+    let comments = (0..7).map(|n| format!("x{n}: author {{ {author} }} ")).collect::<String>();
+    let meanwhile = format!(
+        "mutation {{ addComment(input: {{ ticketId: \"x\", body: \"x\" }}) {{
+            answeredMeanwhile {{ {comments} }} }} }}"
+    );
+    for (query, limit) in [
+        (complex, "is more than 20000"),
+        (&categories, "is more than 20000"),
+        (&bulk, "is more than 20000"),
+        (&meanwhile, "is more than 20000"),
+        (&deep, "nested deeper than 20"),
+    ] {
         let reply = post_accepting(&server, NEW, &json!({ "query": query }).to_string()).await;
         let message = reply.at("/errors/0/message").as_str().unwrap();
-        assert!(message.contains(limit), "{message}");
+        assert!(message.contains(limit), "{query}: {message}");
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_is_not_shown_is_refused_and_not_empty() {
+    let server = TestServer::start_with(&[("graphql.introspection", "false".to_owned())]).await;
+    let schema = "{ __schema { queryType { name } } }";
+    for query in
+        [schema, "{ __type(name: \"Ticket\") { name } }", "{ ... { x: __schema { __typename } } }"]
+    {
+        let reply = post_accepting(&server, NEW, &json!({ "query": query }).to_string()).await;
+        let message = reply.at("/errors/0/message").as_str().unwrap();
+        assert!(message.starts_with("Introspection is switched off"), "{message}");
+        assert_eq!(*reply.at("/data"), Value::Null, "{query}");
+    }
+    let other = format!("query A {schema} query B {{ __typename }}");
+    let body = json!({ "query": other, "operationName": "B" }).to_string();
+    assert_eq!(*post_accepting(&server, NEW, &body).await.at("/data/__typename"), "Query");
     server.stop().await;
 }
 

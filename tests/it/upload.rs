@@ -2,7 +2,7 @@
 
 use std::{future, time::Duration};
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -102,6 +102,39 @@ async fn a_file_in_a_place_of_another_type_is_refused_before_it_is_stored() {
         assert!(reply.at("/data/createTicket/ticket/id").is_string(), "{paths:?}: {}", reply.body);
     }
     assert_eq!(count(&server, "ticket_id IS NOT NULL").await, 5);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_is_not_valid_is_answered_as_in_a_request_without_files() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let map = json!({ "0": ["variables.input.attachments.0"] }).to_string();
+    let two = "mutation A { signOut { signedOut } } mutation B { signOut { signedOut } }";
+    for (query, has_place) in
+        [("mutation {", true), ("mutation { a { b(c: \"\\u\") } }", true), (two, false)]
+    {
+        let operations = json!({ "query": query, "variables": { "input": with_file() } });
+        let operations = operations.to_string();
+        let parts: [Part<'_>; 3] = [
+            ("operations", None, operations.as_bytes()),
+            ("map", None, map.as_bytes()),
+            ("0", Some("a.txt"), b"a"),
+        ];
+        let reply = send(&anna, &parts).await;
+        assert_eq!((reply.status, reply.code()), (StatusCode::OK, "BAD_REQUEST"), "{query}");
+        assert_eq!(reply.at("/errors/0/locations").is_array(), has_place, "{}", reply.body);
+        let media = format!("multipart/form-data; boundary={BOUNDARY}");
+        let streamed = anna
+            .request(Method::POST, "/graphql", |request| {
+                let accept = request.header("accept", "text/event-stream");
+                accept.header("content-type", media).body(body(&parts))
+            })
+            .await;
+        let media = streamed.headers["content-type"].to_str().unwrap();
+        assert!(media.starts_with("text/event-stream"), "{query}: {media}");
+    }
+    assert_eq!(count(&server, "true").await, 0);
     server.stop().await;
 }
 

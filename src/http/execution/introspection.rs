@@ -6,12 +6,12 @@
 use std::mem;
 
 use async_graphql::{
-    Name, Positioned, Request, ServerResult, Value,
+    Name, Pos, Positioned, Request, ServerError, ServerResult, Value,
     indexmap::IndexMap,
     parser::types::{DocumentOperations, ExecutableDocument, Field, Selection, SelectionSet},
 };
 
-use crate::graphql::SchemaShape;
+use crate::graphql::{SchemaShape, requested_operation};
 
 const DESCRIPTION: &str = "The API of Ticketwire, a support desk.";
 /// What the name of the schema's description begins with.
@@ -20,28 +20,36 @@ const DESCRIPTION_AS: &str = "description as ";
 const KIND_BESIDE: &str = "kind beside ";
 
 /// Prepares a request with an operation that has plain fields at its root. Returns whether it asks for
-/// the schema.
+/// the schema. `shape` is `None` if the server does not show it.
 ///
 /// # Errors
-/// It asks for more of the schema than an answer may have.
+/// It asks for a schema that is not shown, or for more of it than an answer may have.
 pub fn prepare(shape: Option<&SchemaShape>, request: &mut Request) -> ServerResult<bool> {
+    let name = request.operation_name.clone();
     let Ok(document) = request.parsed_query() else { return Ok(false) };
-    if !document.operations.iter().any(|(_, it)| asks(&it.node.selection_set.node)) {
+    let operation = requested_operation(document, name.as_deref());
+    let Some(asked) = operation.and_then(|it| field_about_schema(&it.selection_set.node)) else {
         return Ok(false);
-    }
+    };
+    let Some(shape) = shape else {
+        let message = "Introspection is switched off on this server. The schema is in the file \
+                       schema.graphql of Ticketwire's source.";
+        return Err(ServerError::new(message, Some(asked)));
+    };
     let mut document = document.clone();
-    if let Some(shape) = shape {
-        shape.check(&document, request.operation_name.as_deref(), &request.variables)?;
-    }
+    shape.check(&document, name.as_deref(), &request.variables)?;
     prepare_document(&mut document);
     request.set_parsed_query(document);
     Ok(true)
 }
 
-fn asks(root: &SelectionSet) -> bool {
-    root.items.iter().any(|selection| match &selection.node {
-        Selection::Field(field) => matches!(field.node.name.node.as_str(), "__schema" | "__type"),
-        _ => false,
+/// Returns where the first field is that asks for the schema.
+fn field_about_schema(root: &SelectionSet) -> Option<Pos> {
+    root.items.iter().find_map(|selection| match &selection.node {
+        Selection::Field(field) if field.node.name.node.starts_with("__") => {
+            (field.node.name.node != "__typename").then_some(field.pos)
+        }
+        _ => None,
     })
 }
 
