@@ -52,12 +52,17 @@ const INVALID_INDEXES: &str = "
     WHERE NOT i.indisvalid AND c.relkind = 'i' AND n.nspname = current_schema()
       AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.relid = i.indrelid)";
 
-/// Runs the pending migrations and returns their names. Requires tokio's multi-thread runtime.
+/// Runs the pending migrations and returns their names. Requires tokio's multi-thread runtime. If the
+/// future is dropped, they go on: a statement on a large table may take hours, and a server that stops
+/// does not wait for it.
 ///
 /// # Errors
 /// As [`run_from`].
 pub async fn run(database: &Database) -> Result<Vec<String>, DbError> {
-    run_from(database, &MIGRATIONS).await
+    let database = database.clone();
+    // Apart: a migration blocks what runs in its task.
+    let running = tokio::spawn(async move { run_from(&database, &MIGRATIONS).await });
+    running.await.unwrap_or(Err(DbError::Panicked))
 }
 
 /// Runs the migrations of a source that are pending and returns their names. A migration that

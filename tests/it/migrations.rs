@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use diesel_migrations::FileBasedMigrations;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use ticketwire::db::{Database, DbError, migrations};
 use tokio::{task::JoinHandle, time};
@@ -113,8 +113,8 @@ async fn an_invalid_index_that_a_failed_migration_left_is_replaced() {
     let client = database.connect().await;
     let rows = "CREATE TABLE numbers (n int); INSERT INTO numbers VALUES (1), (1)";
     client.batch_execute(rows).await.unwrap();
-    let migration = Migration::new("CREATE UNIQUE INDEX CONCURRENTLY numbers_once ON numbers (n)")
-        .outside_a_transaction();
+    let index = "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS numbers_once ON numbers (n)";
+    let migration = Migration::new(index).outside_a_transaction();
     let error = migration.run(&database).await.unwrap().unwrap_err().to_string();
     assert!(error.contains("could not create unique index"), "{error}");
     let valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'numbers_once'::regclass";
@@ -122,6 +122,28 @@ async fn an_invalid_index_that_a_failed_migration_left_is_replaced() {
     client.batch_execute("DELETE FROM numbers; INSERT INTO numbers VALUES (1)").await.unwrap();
     assert_eq!(migration.run(&database).await.unwrap().unwrap(), ["2099-01-01-000001_of_a_test"]);
     assert!(client.query_one(valid, &[]).await.unwrap().get::<_, bool>(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_stopped_while_it_builds_an_index_starts_again() {
+    let database = TestDatabase::new().await;
+    let (client, other) = (database.connect().await, database.connect().await);
+    let unbuilt = "DROP INDEX notifications_late;
+        DELETE FROM __diesel_schema_migrations WHERE version LIKE '%000126'";
+    client.batch_execute(unbuilt).await.unwrap();
+    other.batch_execute("BEGIN; LOCK TABLE notifications IN ROW EXCLUSIVE MODE").await.unwrap();
+    let variables = [("DATABASE_URL", database.url.as_str()), ("TICKETWIRE_LISTEN", "127.0.0.1:0")];
+    let mut server = process::command(&variables).arg("serve").spawn().unwrap();
+    until(&client, WAITS).await;
+    let pid = i32::try_from(server.id().unwrap()).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    time::timeout(TIMEOUT, server.wait()).await.expect("an end in time").unwrap();
+    // Postgres goes on without it.
+    other.batch_execute("ROLLBACK").await.unwrap();
+    let built = "SELECT EXISTS (SELECT FROM pg_index
+        WHERE indexrelid = to_regclass('notifications_late') AND indisvalid)";
+    until(&client, built).await;
+    assert!(Process::serve(&variables).await.terminate(Signal::TERM).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
