@@ -8,7 +8,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use super::{
-    Connection, DbError,
+    Connection, DbError, expiry,
     schema::{mailed_codes, sign_in_challenges as challenges},
 };
 use crate::{
@@ -173,9 +173,6 @@ pub async fn consume_code(db: &mut Connection, holder: Uuid, hash: &[u8]) -> Res
 
 /// Deletes expired challenges and e-mail codes.
 pub async fn prune(db: &mut Connection, now: Timestamp) -> Result<(), DbError> {
-    let old = challenges::table.filter(challenges::expires_at.le(now));
-    diesel::delete(old).execute(db).await?;
-    let old = mailed_codes::table.filter(mailed_codes::expires_at.le(now));
-    diesel::delete(old).execute(db).await?;
-    Ok(())
+    expiry::delete(db, ("sign_in_challenges", "expires_at"), now).await?;
+    expiry::delete(db, ("mailed_codes", "expires_at"), now).await
 }

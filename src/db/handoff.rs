@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Connection, DbError, schema::handoffs};
+use super::{Connection, DbError, expiry, schema::handoffs};
 use crate::{
     crypto::token::TokenHash,
     domain::{
@@ -52,8 +52,7 @@ pub async fn redeem(
     Ok(used.map(|(id, account)| (HandoffId(id), AccountId(account))))
 }
 
-/// Deletes the handoffs that expired at `expired_at` or earlier. Returns how many.
-pub async fn prune(db: &mut Connection, expired_at: Timestamp) -> Result<usize, DbError> {
-    let old = handoffs::expires_at.le(expired_at);
-    Ok(diesel::delete(handoffs::table.filter(old)).execute(db).await?)
+/// Deletes the handoffs that expired at `expired_at` or earlier.
+pub async fn prune(db: &mut Connection, expired_at: Timestamp) -> Result<(), DbError> {
+    expiry::delete(db, ("handoffs", "expires_at"), expired_at).await
 }

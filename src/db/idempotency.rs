@@ -5,7 +5,9 @@ use diesel::{prelude::*, query_dsl::methods::FilterDsl};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Connection, DbError, prepared::Prepare as _, schema::idempotency_keys as keys};
+use super::{
+    Connection, DbError, expiry, prepared::Prepare as _, schema::idempotency_keys as keys,
+};
 use crate::domain::{clock::Timestamp, ids::AccountId, text::IdempotencyKey};
 
 /// How long a key is stored.
@@ -82,8 +84,7 @@ pub async fn find(
     ))
 }
 
-/// Deletes expired keys. Returns how many.
-pub async fn prune(db: &mut Connection, now: Timestamp) -> Result<usize, DbError> {
-    let old = keys::created_at.le(now - RETENTION);
-    Ok(diesel::delete(QueryDsl::filter(keys::table, old)).execute(db).await?)
+/// Deletes expired keys.
+pub async fn prune(db: &mut Connection, now: Timestamp) -> Result<(), DbError> {
+    expiry::delete(db, ("idempotency_keys", "created_at"), now - RETENTION).await
 }

@@ -22,6 +22,7 @@ mod enums;
 pub mod erasure;
 pub mod event;
 mod event_row;
+mod expiry;
 pub mod feed;
 pub mod feed_hints;
 pub mod follow_up;

@@ -7,7 +7,9 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 
-use super::{Connection, DbError, prepared::Prepare as _, schema::password_resets as resets};
+use super::{
+    Connection, DbError, expiry, prepared::Prepare as _, schema::password_resets as resets,
+};
 use crate::{
     crypto::token::TokenHash,
     domain::{account::EmailAddress, clock::Timestamp},
@@ -108,6 +110,5 @@ async fn invalidate(
 
 /// Deletes expired password resets.
 pub async fn prune(db: &mut Connection, now: Timestamp) -> Result<(), DbError> {
-    diesel::delete(resets::table.filter(resets::expires_at.le(now))).execute(db).await?;
-    Ok(())
+    expiry::delete(db, ("password_resets", "expires_at"), now).await
 }

@@ -8,7 +8,7 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 
-use super::{Connection, DbError, prepared::Prepare as _, schema::attempts};
+use super::{Connection, DbError, expiry, prepared::Prepare as _, schema::attempts};
 use crate::domain::clock::Timestamp;
 
 /// A bucket of attempts.
@@ -93,6 +93,5 @@ pub async fn empty(db: &mut Connection, bucket: &Bucket) -> Result<(), DbError> 
 
 /// Deletes empty buckets.
 pub async fn prune(db: &mut Connection, now: Timestamp) -> Result<(), DbError> {
-    diesel::delete(attempts::table.filter(attempts::empty_at.le(now))).execute(db).await?;
-    Ok(())
+    expiry::delete(db, ("attempts", "empty_at"), now).await
 }

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
 use super::{
-    Connection, DbError,
+    Connection, DbError, expiry,
     schema::{authenticator_enrolments as enrolments, recovery_codes, second_factors},
 };
 use crate::domain::{
@@ -231,7 +231,5 @@ pub async fn recovery_codes_left(db: &mut Connection, account: AccountId) -> Res
 
 /// Deletes expired enrolments.
 pub async fn prune(db: &mut Connection, now: Timestamp) -> Result<(), DbError> {
-    let old = enrolments::table.filter(enrolments::expires_at.le(now));
-    diesel::delete(old).execute(db).await?;
-    Ok(())
+    expiry::delete(db, ("authenticator_enrolments", "expires_at"), now).await
 }

@@ -10,7 +10,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use super::{
-    Connection, DbError,
+    Connection, DbError, expiry,
     schema::{accounts, merge_invitations, ticket_invitations, tickets},
 };
 use crate::domain::{
@@ -210,7 +210,5 @@ pub async fn delete(db: &mut Connection, id: TicketInvitationId) -> Result<(), D
 
 /// Deletes expired invitations, declined ones included.
 pub async fn prune(db: &mut Connection, now: Timestamp) -> Result<(), DbError> {
-    let expired = ticket_invitations::table.filter(ticket_invitations::expires_at.le(now));
-    diesel::delete(expired).execute(db).await?;
-    Ok(())
+    expiry::delete(db, ("ticket_invitations", "expires_at"), now).await
 }

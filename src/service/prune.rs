@@ -19,26 +19,28 @@ const BATCH: i64 = 1_000;
 
 /// Deletes expired idempotency keys, rate-limit buckets, challenges, mailed codes, password
 /// links, unconfirmed authenticators, handoffs and invitations, the canned answers and views of erased
-/// accounts, and what `Settings::retention` limits. Several nodes may run this at the same time.
+/// accounts, and what `Settings::retention` limits. Several nodes may run this at the same time. What
+/// fails for one kind of rows does not keep the others.
 ///
 /// # Errors
-/// Returns an error if the database failed.
+/// Returns the first error if the database failed.
 pub async fn prune(services: &Services) -> Result<(), DbError> {
     let mut connection = services.database.read().await?;
-    let now = services.ambient.now();
-    idempotency::prune(&mut connection, now).await?;
-    rate_limit::prune(&mut connection, now).await?;
-    challenge::prune(&mut connection, now).await?;
-    password_reset::prune(&mut connection, now).await?;
-    second_factor::prune(&mut connection, now).await?;
-    ticket_invitation::prune(&mut connection, now).await?;
-    for list in [StaffList::CannedAnswers, StaffList::SavedViews] {
-        staff_list::prune(&mut connection, list).await?;
-    }
-    handoff::prune(&mut connection, now - HANDOFF_RETENTION).await?;
+    let (db, now) = (&mut *connection, services.ambient.now());
+    let expired = [
+        idempotency::prune(db, now).await,
+        rate_limit::prune(db, now).await,
+        challenge::prune(db, now).await,
+        password_reset::prune(db, now).await,
+        second_factor::prune(db, now).await,
+        ticket_invitation::prune(db, now).await,
+        staff_list::prune(db, StaffList::CannedAnswers).await,
+        staff_list::prune(db, StaffList::SavedViews).await,
+        handoff::prune(db, now - HANDOFF_RETENTION).await,
+    ];
     drop(connection);
-    prune_sessions(services, now).await?;
-    prune_deliveries(services, now).await
+    let old = [prune_sessions(services, now).await, prune_deliveries(services, now).await];
+    expired.into_iter().chain(old).collect()
 }
 
 /// Deletes old sessions, and the network addresses and devices of those that stay.

@@ -25,6 +25,27 @@ async fn count(database: &Database, of: &str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_that_cannot_be_deleted_do_not_keep_others() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    anna.ok("mutation { signOut { signedOut } }", json!({})).await;
+    let database = server.database.connect().await;
+    let broken = "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+        CREATE TRIGGER fail BEFORE DELETE ON idempotency_keys FOR EACH ROW EXECUTE FUNCTION fail();
+        INSERT INTO idempotency_keys (account_id, key, fingerprint, result_id, created_at)
+        SELECT id, 'k', sha256(''), gen_random_uuid(), created_at FROM accounts;
+        INSERT INTO attempts (bucket, empty_at) SELECT sha256(n::text::bytea), '2000-01-01'
+        FROM generate_series(1, 25000) n";
+    database.batch_execute(broken).await.unwrap();
+    server.clock.advance(TimeDelta::days(30));
+    server.try_to_prune(&SHORT).await.unwrap_err();
+    assert_eq!(count(&database, "idempotency_keys").await, 1);
+    assert_eq!(count(&database, "attempts").await, 0);
+    assert_eq!(count(&database, "sessions WHERE address IS NOT NULL").await, 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn old_sessions_lose_their_address_and_device_and_are_deleted_except_the_last() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;

@@ -13,7 +13,7 @@ use ticketwire::{
         password::{Password, PasswordCost},
         random::SystemRandomness,
     },
-    db::Database,
+    db::{Database, DbError},
     domain::{
         account::{Locale, Role},
         actor::Actor,
@@ -205,14 +205,20 @@ impl TestServer {
 
     /// Deletes expired rows, as the background task of a node with additional settings does.
     pub async fn prune(&self, settings: &[(&'static str, &str)]) {
+        self.try_to_prune(settings).await.unwrap();
+    }
+
+    /// Does what [`Self::prune`] does, and returns the first error.
+    pub async fn try_to_prune(&self, settings: &[(&'static str, &str)]) -> Result<(), DbError> {
         let mut flags = default_flags();
         flags.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let config = Config::load(Some("/dev/null".as_ref()), &flags).unwrap();
         let database = Database::new(&self.database.url, 2).unwrap();
         let services =
             app::services(&config, database.clone(), ambient(&self.clock), CHEAP).unwrap();
-        service::prune(&services).await.unwrap();
+        let pruned = service::prune(&services).await;
         database.close();
+        pruned
     }
 
     /// Erases what is left of erased accounts, as the background task of a node does.
