@@ -63,6 +63,7 @@ struct Inner {
     node_differences: Family<Labels<1>, Gauge>,
     clock_offset: Gauge<f64, AtomicU64>,
     storage_free_bytes: Family<Labels<0>, Gauge>,
+    storage_up: Family<Labels<0>, Gauge>,
     certificate_expires: Gauge,
     certificate_failures: Counter,
 }
@@ -344,6 +345,7 @@ impl Default for Metrics {
             node_differences: Family::default(),
             clock_offset: Gauge::default(),
             storage_free_bytes: Family::default(),
+            storage_up: Family::default(),
             certificate_expires: Gauge::default(),
             certificate_failures: Counter::default(),
         };
@@ -414,6 +416,8 @@ impl Inner {
         registry.register("clock_offset_seconds", help, self.clock_offset.clone());
         let help = "Free bytes on the disk of the folder of attachments";
         registry.register("storage_free_bytes", help, self.storage_free_bytes.clone());
+        let help = "Whether the storage of attachments can be read";
+        registry.register("storage_up", help, self.storage_up.clone());
         let help = "When the first certificate of this node's chain expires, in Unix time, or 0 without TLS";
         registry.register("certificate_expires_seconds", help, self.certificate_expires.clone());
         let help = "Attempts to read the certificate again that failed";
@@ -611,6 +615,11 @@ impl Metrics {
                 self.0.storage_free_bytes.get_or_create(&[]).set(bytes);
             }
         }
+    }
+
+    /// Sets whether the storage of attachments can be read. Exposed once this was called.
+    pub fn set_storage_up(&self, is_up: bool) {
+        self.0.storage_up.get_or_create(&[]).set(is_up.into());
     }
 
     /// Sets when the first certificate of the chain in use expires, in seconds of Unix time.

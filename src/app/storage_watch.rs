@@ -108,6 +108,7 @@ impl StorageWatch {
             None => (Err("the attachment storage does not answer".to_owned()), None),
         };
         self.0.metrics.set_storage_free_bytes(free);
+        self.0.metrics.set_storage_up(id.is_ok());
         let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(problem) = &id
             && known.problem.as_ref() != Some(problem)
