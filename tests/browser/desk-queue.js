@@ -1,7 +1,7 @@
 // The queue: rows come, go and move while somebody looks, and nothing jumps under the cursor; at most 60 rows
 // are in the document; counts follow with few requests; a ticket opens in one round trip.
 
-const { AGENT, assert, countOperations, CUSTOMER, holdAnswers, main, mentions, origin, Person, row, until, work } = require("./desk-lib");
+const { AGENT, assert, countOperations, CUSTOMER, holdAnswers, main, mentions, origin, painted, Person, row, until, work } = require("./desk-lib");
 
 const MOST_ROWS = 60;
 const listItems = (page) => page.getByRole("list", { name: "Tickets" }).getByRole("listitem");
@@ -79,6 +79,43 @@ async function countsWithFewRequests(page, { anna }) {
   assert.ok(counts.count < 10, `${counts.count} requests for 20 changes`);
 }
 
+const isCount = (request) => mentions(request, "query QueueCounts");
+
+async function countsAgainAfterAFailure(page, { anna }) {
+  const before = Number(await countOf(page, "All open"));
+  const failed = { errors: [{ message: "busy", extensions: { code: "UNAVAILABLE" } }] };
+  let failures = 0;
+  await page.route("**/graphql", (route) => {
+    if (!isCount(route.request())) return route.fallback();
+    failures += 1;
+    return route.fulfill({ json: failed });
+  });
+  await anna.openTicket("Counted later");
+  // It asks again although nothing else happens.
+  await until(async () => (await page.evaluate(() => true)) && failures >= 2, "it is counted again");
+  await page.unroute("**/graphql");
+  await until(async () => Number(await countOf(page, "All open")) === before + 1, "the count follows");
+}
+
+async function showsTheLastCount(page, { anna }) {
+  const before = Number(await countOf(page, "All open"));
+  const answers = await holdAnswers(page, isCount);
+  const countAfter = async (summary, count) => {
+    await anna.openTicket(summary);
+    await until(async () => (await page.evaluate(() => true)) && answers.length === count, "it is counted");
+  };
+  await countAfter("Counted first", 1);
+  await countAfter("Counted last", 2);
+  await answers[1]();
+  await until(async () => Number(await countOf(page, "All open")) === before + 2, "the count follows");
+  const late = page.waitForResponse((response) => isCount(response.request()));
+  await answers[0]();
+  await (await late).finished();
+  await painted(page);
+  assert.equal(Number(await countOf(page, "All open")), before + 2);
+  await page.unroute("**/graphql");
+}
+
 async function opensInOneRoundTrip(page, { anna }) {
   const { number } = await anna.openTicket("Opened at once");
   await page.evaluate(() => document.querySelector("[aria-label=Tickets]").parentElement.scrollTo(0, 0));
@@ -130,7 +167,7 @@ main("desk-queue", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT) };
   const page = await work(browser, AGENT, "?view=open");
   await listItems(page).first().waitFor();
-  for (const check of [keepsTheRowUnderThePointer, keepsTheFocusedRow, hasFewRowsInTheDocument, countsWithFewRequests, opensInOneRoundTrip,
+  for (const check of [keepsTheRowUnderThePointer, keepsTheFocusedRow, hasFewRowsInTheDocument, countsWithFewRequests, countsAgainAfterAFailure, showsTheLastCount, opensInOneRoundTrip,
     keepsTheLastRowThatWasRead, showsWhatChangesWhileItsPageIsRead]) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;
     console.log(check.name);

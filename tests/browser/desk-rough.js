@@ -617,6 +617,98 @@ async function beginsWithANoteThatWasNotSent(browser, { anna }) {
   await page.context().close();
 }
 
+async function goesOnInTheFieldOfANote(browser, { anna, marta }) {
+  const ticket = await anna.openTicket("A note that is about to be begun");
+  const page = await openTicket(browser, AGENT, ticket);
+  const note = page.getByLabel("Your note. Only staff see it.");
+  await page.getByRole("button", { name: "Note for staff" }).click();
+  await note.waitFor();
+  await page.reload();
+  await note.waitFor();
+  await marta.call("mutation { revokeOtherSessions { userErrors { code } } }");
+  await page.getByText("Sign in again to continue.").waitFor();
+  await signIn(page, AGENT);
+  await note.fill("For colleagues");
+  await page.getByRole("button", { name: "Add the note" }).click();
+  await page.locator("article.note", { hasText: "For colleagues" }).waitFor();
+  await page.reload();
+  await note.waitFor();
+  assert.deepEqual(await anna.bodies(ticket), []);
+  // Who comes back from elsewhere begins again.
+  await page.getByRole("link", { name: "Search" }).click();
+  await page.getByRole("heading", { name: "Search" }).waitFor();
+  await page.goBack();
+  await field(page).waitFor();
+  await page.context().close();
+}
+
+async function keepsTheFieldThatHasTheCursor(browser, { anna, ilya }) {
+  const ticket = await anna.openTicket("Closed under the cursor");
+  const page = await openTicket(browser, AGENT, ticket);
+  await field(page).focus();
+  await ilya.mutate("updateTicket", { ticketId: ticket.id, status: "CLOSED" });
+  await page.getByText("This ticket is closed and accepts no answers.").waitFor();
+  await painted(page);
+  // Each letter is a key elsewhere.
+  await page.keyboard.type("escape");
+  assert.equal(await field(page).inputValue(), "escape");
+  assert.equal(await page.getByRole("dialog").count(), 0);
+  await page.context().close();
+}
+
+async function keepsACannedAnswerOverTheEndOfASession(browser, { marta }) {
+  const page = await work(browser, AGENT, "/admin?part=canned");
+  const dialog = page.getByRole("dialog");
+  const [title, text] = [dialog.getByLabel("Title"), dialog.getByLabel("Text")];
+  const open = () => page.getByRole("button", { name: "New answer" }).click();
+  const isClosed = () => dialog.waitFor({ state: "detached" });
+  const drafts = () => page.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith("ticketwire:draft:")));
+  const begin = async () => {
+    await open();
+    await title.fill("Half a title");
+    await text.fill("Half a text");
+    await marta.call("mutation { revokeOtherSessions { userErrors { code } } }");
+    await page.getByText("Sign in again to continue.").waitFor();
+    await signIn(page, AGENT);
+    await open();
+    assert.deepEqual([await title.inputValue(), await text.inputValue()], ["Half a title", "Half a text"]);
+  };
+  await begin();
+  await page.keyboard.press("Escape");
+  await dialog.getByText("Close it once more to discard what you wrote.").waitFor();
+  await page.keyboard.press("Escape");
+  await isClosed();
+  assert.deepEqual(await drafts(), []);
+  await open();
+  assert.deepEqual([await title.inputValue(), await text.inputValue()], ["", ""]);
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await isClosed();
+
+  await begin();
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await isClosed();
+  assert.deepEqual(await drafts(), []);
+  // One that is changed has a draft of its own.
+  await page.getByRole("button", { name: "Edit Half a title" }).click();
+  await text.fill("A whole text");
+  assert.equal((await drafts()).length, 1);
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await isClosed();
+  assert.deepEqual(await drafts(), []);
+  await page.context().close();
+}
+
+async function keepsWhatIsSearchedForOnEscape(browser) {
+  const page = await work(browser, AGENT, "/search?q=pelican");
+  const label = page.getByLabel("Words, a number, a name");
+  await hasFocus(label);
+  await page.keyboard.press("Escape");
+  await until(() => page.evaluate(() => document.activeElement === document.body));
+  await painted(page);
+  assert.equal(await label.inputValue(), "pelican");
+  await page.context().close();
+}
+
 async function keepsAFormOverAnUpgrade(browser) {
   const page = await work(browser, AGENT, "/admin?part=canned");
   await page.getByRole("button", { name: "New answer" }).click();
@@ -694,6 +786,27 @@ async function leadsToATicketThatWasOpenedLate(browser) {
   await page.unroute("**/graphql");
   await page.getByRole("link", { name: "Opened after a reload" }).click();
   await page.getByRole("heading", { name: "Opened after a reload" }).waitFor();
+  await page.context().close();
+}
+
+async function staysWithTheNextTicketThatIsWritten(browser) {
+  const page = await work(browser, AGENT, "/new");
+  const summary = page.getByLabel("Summary");
+  await pickCustomer(page, "Anna Petrova");
+  const release = await hold(page, (request) => mentions(request, "mutation CreateTicket"));
+  await summary.fill("Opened while the next is written");
+  await page.getByLabel("Description").fill("Asked on the phone.");
+  await page.getByRole("button", { name: "Open the ticket" }).click();
+  await summary.fill("The next one");
+  release();
+  const link = page.getByRole("link", { name: "Opened while the next is written" });
+  await link.waitFor();
+  // Its author decides, also if they give the next one up.
+  await summary.fill("");
+  await painted(page);
+  assert.equal(new URL(page.url()).pathname, "/desk/new");
+  await link.click();
+  await page.getByRole("heading", { name: "Opened while the next is written" }).waitFor();
   await page.context().close();
 }
 
@@ -1120,8 +1233,9 @@ main("desk-rough", async (browser) => {
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
     showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, findsWhatWasTypedLast, breaksLongWords, breaksLongNames, knowsNoMalformedAddress, leadsOnFromAnAddressOfNothing,
     keepsTheFocusAtWhatIsChanged, saysThatATicketIsBehind, returnsToTheSearchForPeople,
-    beginsWithANoteThatWasNotSent, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
-    keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, followsAgainAfterAFailure, readsWhatStandsBesideATicketRarely,
+    beginsWithANoteThatWasNotSent, goesOnInTheFieldOfANote, keepsTheFieldThatHasTheCursor, keepsACannedAnswerOverTheEndOfASession, keepsWhatIsSearchedForOnEscape,
+    keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
+    keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, staysWithTheNextTicketThatIsWritten, followsAgainAfterAFailure, readsWhatStandsBesideATicketRarely,
     asksBeforeATextInADialogIsLost,
     namesATicketThatHasLeftTheList,
     printsTheFactsOfATicket,

@@ -1,7 +1,7 @@
 // What a person writes survives what happens around it: no network, an expired session, another person,
 // another tab, old keys, lost files, a limit.
 
-const { ADMIN, AGENT, assert, CUSTOMER, hasFocus, hold, loseAnswer, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, signIn, until, visit } = require("./portal-lib");
+const { ADMIN, AGENT, assert, CUSTOMER, hasFocus, hold, loseAnswer, main, mentions, origin, OTHER_CUSTOMER, painted, PASSWORD, Person, signIn, until, visit } = require("./portal-lib");
 
 const field = (page) => page.getByLabel("Add a comment");
 const post = (page) => page.getByRole("button", { name: "Post comment" });
@@ -235,6 +235,64 @@ async function keepsAnEditOfAnErasedCommentReadable(browser, { anna, ilya }) {
   await field(page).waitFor();
   assert.deepEqual(await drafts(), []);
   await page.context().close();
+}
+
+async function keepsAnEditReadableWhoseTicketIsLost(browser, { anna, jonas }) {
+  const ticket = await anna.openTicket("Lost while a comment is edited");
+  await anna.mutate("inviteParticipant", { ticketId: ticket.id, email: OTHER_CUSTOMER });
+  const page = await visit(browser, { email: OTHER_CUSTOMER });
+  await page.locator("section", { hasText: ticket.number }).getByRole("button", { name: "Accept" }).click();
+  await field(page).waitFor();
+  for (const text of ["As I said", "As I also said"]) {
+    await jonas.comment(ticket, text);
+    await page.locator("article", { hasText: text }).getByRole("button", { name: "Edit", exact: true }).click();
+  }
+  const editor = page.getByLabel("Your comment");
+  await editor.first().fill("As I wanted to say");
+  await anna.mutate("removeParticipant", { ticketId: ticket.id, accountId: jonas.id });
+  await page.getByRole("heading", { name: "You can no longer see this ticket." }).waitFor();
+  // An editor in which nothing was changed goes with the comment.
+  await until(async () => (await editor.count()) === 1);
+  assert.equal(await editor.inputValue(), "As I wanted to say");
+  assert.ok(!(await editor.isEditable()));
+  await page.getByRole("button", { name: "Discard" }).click();
+  await editor.waitFor({ state: "detached" });
+  assert.equal(await page.getByText("As I said").count(), 0);
+  assert.ok(!(await page.evaluate(() => JSON.stringify(localStorage))).includes("As I wanted to say"));
+  await page.context().close();
+}
+
+async function sendsWhatWasAddedToAMessageOnItsWay(browser, { anna }) {
+  const isComment = (request) => mentions(request, "mutation AddComment");
+  for (const isPosted of [true, false]) {
+    const { ticket, page } = await openTicket(browser, anna, "Taken back too late");
+    const context = page.context();
+    const second = await context.newPage();
+    await second.goto(page.url());
+    await field(second).waitFor();
+    const release = await hold(context, isComment);
+    const begun = context.waitForEvent("request", isComment);
+    await write(page, "Half of it");
+    // Either tab may send it. The other one does not know that it is on its way.
+    const sender = (await begun).frame().page();
+    await letter(sender === page ? second : page, "Half of it").getByRole("button", { name: "Edit" }).click();
+    await until(async () => (await field(sender).inputValue()) === "Half of it");
+    const arrive = async () => {
+      const answered = sender.waitForResponse((response) => isComment(response.request()));
+      release();
+      await (await answered).finished();
+      await sender.locator("article:not(.letter)", { hasText: "Half of it" }).waitFor();
+    };
+    if (isPosted) await arrive();
+    await write(sender, "Half of it, and the rest");
+    if (!isPosted) await arrive();
+    const rest = letter(sender, "and the rest");
+    await rest.getByText("An earlier version of this message has arrived already.").waitFor();
+    await rest.getByRole("button", { name: "Send this as a new message" }).click();
+    await until(async () => (await anna.bodies(ticket)).length === 2);
+    assert.deepEqual(await anna.bodies(ticket), ["Half of it", "Half of it, and the rest"]);
+    await context.close();
+  }
 }
 
 async function looksForOldMessages(browser, { anna }) {
@@ -740,6 +798,20 @@ async function cutsNoTextThatIsTooLong(browser, { anna }) {
   await page.context().close();
 }
 
+async function keepsTheFieldThatHasTheCursor(browser, { anna, marta }) {
+  const { ticket, page } = await openTicket(browser, anna, "Closed under the cursor");
+  await field(page).focus();
+  await marta.mutate("updateTicket", { ticketId: ticket.id, status: "CLOSED" });
+  await page.getByText("This ticket is closed and accepts no comments.").waitFor();
+  await painted(page);
+  await page.keyboard.type("Too late");
+  assert.equal(await field(page).inputValue(), "Too late");
+  await page.getByRole("link", { name: "Open a follow-up with my text" }).click();
+  await page.getByLabel("Description").waitFor();
+  assert.equal(await page.getByLabel("Description").inputValue(), "Too late");
+  await page.context().close();
+}
+
 async function survivesChangesOfTheTicket(browser, { anna, marta }) {
   const { ticket, page } = await openTicket(browser, anna, "Closed meanwhile");
   await field(page).fill("Not yet posted");
@@ -777,12 +849,13 @@ main("portal-drafts", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const only = process.env.ONLY;
   for (const check of [keepsThePageWhileNothingIsStored, waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
-    leavesNothingToTheNextPerson, isOneDraftInTwoTabs, endsAnEditInAllTabs, keepsAnEditOfAnErasedCommentReadable, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
+    leavesNothingToTheNextPerson, isOneDraftInTwoTabs, endsAnEditInAllTabs, keepsAnEditOfAnErasedCommentReadable,
+    keepsAnEditReadableWhoseTicketIsLost, sendsWhatWasAddedToAMessageOnItsWay, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
     givesUpAFileOnADeadLine, sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, keepsTheFocusAtWhatIsChanged, keepsTheFocusWhereSomethingEnds, actsOnceOnADoubleClick,
     leavesATextToTheField, sendsNoFileThatIsTooLarge,
     showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, takesTheTextAlongFromAClosedTicket, offersASecondFactorToEachPerson,
     sendsOthersWhileTheServerFailsAtOne, signsInWhenNothingMoreCanBeStored, saysWhyATicketIsNotShown,
-    cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {
+    cutsNoTextThatIsTooLong, keepsTheFieldThatHasTheCursor, survivesChangesOfTheTicket]) {
     if (only && check.name !== only) continue;
     console.log(check.name);
     await check(browser, people);

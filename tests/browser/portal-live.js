@@ -1,7 +1,7 @@
 // A page never shows the past as the present: after a restart of the server, a line that died silently,
 // sleep and an upgrade, it says that it is behind, and then shows exactly what was missed.
 
-const { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, painted, Person, signIn, until, visit } = require("./portal-lib");
+const { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, hold, holdAnswers, main, mentions, origin, OTHER_CUSTOMER, painted, Person, signIn, until, visit } = require("./portal-lib");
 
 const field = (page) => page.getByLabel("Add a comment");
 const lost = (page) => page.getByText("The connection is lost.");
@@ -60,7 +60,28 @@ async function resumesAfterARestart(browser, { anna, marta }) {
   assert.equal(await field(page).inputValue(), "Written while the server is away");
   // A screen reader hears each once.
   const spoken = await page.locator("[role=log] p").allInnerTexts();
-  assert.deepEqual(spoken.map((text) => text.split(": ")[1]), ["Before", "One", "Two", "Three"]);
+  const said = spoken.filter((text) => text.includes(" wrote: ")).map((text) => text.split(": ")[1]);
+  assert.deepEqual(said, ["Before", "One", "Two", "Three"]);
+  assert.equal(spoken.filter((text) => text.includes("“Waiting for you”")).length, 1);
+  await page.context().close();
+}
+
+async function saysWhatOthersHaveDone(browser, { anna, marta, ilya }) {
+  const { ticket, page } = await openTicket(browser, anna, "Changed by others");
+  const log = page.locator("[role=log]");
+  await page.locator("input[type=file]").setInputFiles([{ name: "log.txt", mimeType: "text/plain", buffer: Buffer.from("log") }]);
+  await page.getByRole("button", { name: "Remove log.txt" }).waitFor();
+  await field(page).fill("See the file.");
+  await page.getByRole("button", { name: "Post comment" }).click();
+  await page.getByRole("link", { name: "log.txt" }).waitFor();
+  await marta.mutate("updateTicket", { ticketId: ticket.id, status: "WORKING_ON_IT" });
+  await log.filter({ hasText: "set the status to “Working on it”" }).waitFor({ state: "attached" });
+  const document = "query($n: String!) { ticket(number: $n) { timeline(last: 9) { nodes { ... on CommentAdded { comment { attachments { id } } } } } } }";
+  const { nodes } = (await anna.call(document, { n: ticket.number })).ticket.timeline;
+  const [{ id: attachmentId }] = nodes.find(({ comment }) => comment).comment.attachments;
+  await ilya.mutate("redactAttachment", { attachmentId });
+  await log.filter({ hasText: "removed a file" }).waitFor({ state: "attached" });
+  assert.equal(await log.getByText("See the file.").count(), 0, "nobody hears what they wrote themselves");
   await page.context().close();
 }
 
@@ -172,6 +193,28 @@ async function movesListAndBell(browser, { anna, marta }) {
   await link.waitFor();
   await page.getByLabel("Order").selectOption({ label: "Lowest priority first" });
   assert.match(page.url(), /order=leastPriority/);
+  await page.context().close();
+}
+
+async function missesNothingOfAListThatWasOvertaken(browser, { anna, marta }) {
+  const ticket = await anna.openTicket("Answered between two lists");
+  const page = await visit(browser, { path: "account" });
+  const isList = (request) => mentions(request, "query Tickets(");
+  let lists = 0;
+  const answers = await holdAnswers(page, (request) => isList(request) && (lists += 1) <= 2);
+  const read = (count) => until(async () => (await page.evaluate(() => true)) && answers.length === count, "the list is read");
+  await page.getByRole("link", { name: "My tickets" }).click();
+  await read(1);
+  await page.getByLabel("Show").selectOption({ label: "Open" });
+  await read(2);
+  await marta.comment(ticket, "An answer");
+  // The stream begins after the first answer, and before the one that is shown.
+  const follows = page.waitForResponse((response) => isList(response.request()));
+  await answers[0]();
+  await (await follows).finished();
+  await painted(page);
+  await answers[1]();
+  await page.getByRole("row", { name: /Answered between two lists/ }).getByText("Working on it").waitFor();
   await page.context().close();
 }
 
@@ -470,8 +513,8 @@ async function saysThatAPageHasFailed(browser) {
 main("portal-live", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const only = process.env.ONLY;
-  for (const check of [resumesAfterARestart, reconnectsAfterSleep, reconnectsRarelyIfThatDoesNotHelp, missesNoLineBetweenTwoSessions, saysThatATicketIsLost, movesListAndBell,
-    returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
+  for (const check of [resumesAfterARestart, saysWhatOthersHaveDone, reconnectsAfterSleep, reconnectsRarelyIfThatDoesNotHelp, missesNoLineBetweenTwoSessions, saysThatATicketIsLost, movesListAndBell,
+    missesNothingOfAListThatWasOvertaken, returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
     followsAgainAfterAFailure, forgetsAnOutageThatIsOver, storesPreferencesInTheirOrder, saysThatAPageHasFailed, leavesUnreadWhatWasNotShown, showsAsReadWhatWasReadElsewhere,
     namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh]) {
     if (only && check.name !== only) continue;

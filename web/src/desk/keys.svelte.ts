@@ -41,8 +41,10 @@ function press(event: KeyboardEvent): void {
   // Nothing behind a dialog answers, wherever the focus is.
   if (document.querySelector("dialog[open]") || target.closest("[popover]")) return;
   if (target.matches("input:not([type=checkbox]), textarea, select")) {
-    if (event.key === "Escape") target.blur();
-    return;
+    if (event.key !== "Escape") return;
+    // The browser would empty the field of a search.
+    event.preventDefault();
+    return target.blur();
   }
   // Enter follows a link and presses a button.
   if (event.key === "Enter" && target.closest("a, button, summary")) return;

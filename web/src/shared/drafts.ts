@@ -74,11 +74,11 @@ export function saveItem(name: string, item: object | null): boolean {
 }
 
 /** Stores a text. Removes the one before if there is no room: without any, the page goes on as if it were new. */
-export function saveText(name: string, text: string): void {
+export function saveText(name: string, text: string, storage = localStorage): void {
   try {
-    localStorage.setItem(name, text);
+    storage.setItem(name, text);
   } catch {
-    localStorage.removeItem(name);
+    storage.removeItem(name);
   }
 }
 

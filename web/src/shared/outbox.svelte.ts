@@ -44,8 +44,11 @@ interface NewComment {
 }
 
 type Meanwhile = ResultOf<typeof ADD_COMMENT>["addComment"]["answeredMeanwhile"][number];
-/** What a letter has become: the id of a comment, or the number of a ticket. `wasShown` tells that a page has shown that. */
-type Posted = { letter: Letter; id: string; wasShown: boolean };
+/**
+ * What a letter has become: the id of a comment, or the number of a ticket. `wasShown` tells that a page
+ * has shown that, `mark` which letters are its twins.
+ */
+type Posted = { letter: Letter; id: string; wasShown: boolean; mark: string };
 /** A request that has become a ticket. `key` is that of the draft that it was. */
 type Opened = { key: string; place: string; summary: string; number: string };
 
@@ -108,12 +111,12 @@ export function open(accountId: string): () => void {
 
 /** Sends a draft. */
 export function send(draft: Draft, target: Pick<Letter, "place" | "path" | "comment" | "ticket">): void {
-  // Another tab may have sent the same draft in this moment.
   outbox.letters = read();
-  if (outbox.letters.some(({ key }) => key === draft.key)) return;
   const last = outbox.letters.at(-1)?.name.slice(prefix.length).split(":")[0] ?? "";
   const time = Math.max(Date.now(), parseInt(last || "0", 36) + 1).toString(36).padStart(9, "0");
-  store({ ...draft, ...target, name: `${prefix}${time}:${draft.key}`, sentAt: null, failure: null, meanwhile: [], lost: [] });
+  const letter: Letter = { ...draft, ...target, name: `${prefix}${time}:${draft.key}`, sentAt: null, failure: null, meanwhile: [], lost: [] };
+  // Another tab may have sent the same draft in this moment.
+  if (!outbox.letters.some((other) => markOf(other) === markOf(letter))) store(letter);
 }
 
 /** Sends a rejected letter again, with changes. */
@@ -158,8 +161,14 @@ function store(letter: Letter): void {
   refresh();
 }
 
-function remove({ name }: Letter): void {
-  for (const twin of namesBelow(PREFIX).filter((other) => origin(other) === origin(name))) saveItem(twin, null);
+/** Removes a letter and its twins. */
+function remove(letter: Letter): void {
+  const { name } = letter;
+  saveItem(name, null);
+  for (const other of namesBelow(PREFIX).filter((other) => origin(other) === origin(name))) {
+    const twin = loadItem<Letter>(other);
+    if (twin && markOf(twin) === markOf(letter)) saveItem(other, null);
+  }
   unstored.delete(name);
   keepUnstored();
 }
@@ -174,9 +183,20 @@ function keepUnstored(): void {
   }
 }
 
-/** Returns the key of the draft that a letter with this name was. Two tabs that sent one draft at once share it. */
+/** Returns the key of the draft that a letter with this name was. */
 function origin(name: string): string {
   return name.slice(name.lastIndexOf(":") + 1);
+}
+
+/**
+ * Returns what twins share: letters of one draft that say the same, as of two tabs that sent it at once.
+ * What was changed after another tab had begun to send it is no twin. A hash, as the text may be erased.
+ */
+function markOf({ name, summary, body, files, comment, ticket }: Letter): string {
+  const content = JSON.stringify([summary, body, files.map(({ id }) => id), comment?.status, ticket]);
+  let hash = 0;
+  for (let index = 0; index < content.length; index += 1) hash = Math.imul(hash ^ content.charCodeAt(index), 16_777_619);
+  return [origin(name), content.length, hash].join();
 }
 
 function read(): Letter[] {
@@ -184,10 +204,10 @@ function read(): Letter[] {
   const others = [...unstored.values()].filter(({ name }) => name.startsWith(prefix));
   const letters = new Map<string, Letter>();
   for (const letter of [...stored.filter((letter) => letter !== null), ...others]) {
-    const key = origin(letter.name);
+    const mark = markOf(letter);
     // The twin of a letter that was posted while another tab stored it.
-    if (outbox.posted.some((posted) => origin(posted.letter.name) === key)) remove(letter);
-    else if (!letters.has(key)) letters.set(key, letter);
+    if (outbox.posted.some((posted) => posted.mark === mark)) remove(letter);
+    else if (!letters.has(mark)) letters.set(mark, letter);
   }
   return [...letters.values()];
 }
@@ -282,7 +302,7 @@ function update(letter: Letter): void {
 }
 
 function finish(letter: Letter, id: string): null {
-  outbox.posted.push({ letter, id, wasShown: false });
+  outbox.posted.push({ letter, id, wasShown: false, mark: markOf(letter) });
   announce(letter, id);
   remove(letter);
   outbox.letters = outbox.letters.filter(({ name }) => name !== letter.name);

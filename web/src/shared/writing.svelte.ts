@@ -30,6 +30,8 @@ export class Writing {
   /** By how many characters the summary and the text are too long. A longer paste is not cut: nobody would notice. */
   readonly summaryExcess = $derived(excess(this.draft.summary, MAX_SUMMARY));
   readonly bodyExcess = $derived(excess(this.draft.body, MAX_BODY));
+  /** Whether something to send is written. */
+  readonly isBegun = $derived(Boolean(this.draft.summary || this.draft.body || this.draft.files.length));
 
   /** `initial` is the text before the first change: what is equal to it is not stored. */
   constructor(

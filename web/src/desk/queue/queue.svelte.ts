@@ -1,7 +1,9 @@
 import { ApiError, asApiError, request } from "../../shared/api/client";
 import { setBehind } from "../../shared/api/line.svelte";
+import { pause } from "../../shared/api/pause";
 import { stay, type Following } from "../../shared/api/stay";
 import { join } from "../../shared/join";
+import { latest } from "../../shared/latest";
 import { CATEGORIES, CHANGES, COUNTS, CURSOR, ROWS, type Category, type Change, type Counts, type Page, type Row } from "./documents";
 import { compare, matches, needsServer, OPEN, type View } from "./views";
 
@@ -40,6 +42,12 @@ class Queue {
   #countedAt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #following: Following | undefined;
+  readonly #readCounts = latest(
+    (me: string) => request(COUNTS, { me, open: OPEN }),
+    (counts, me) => {
+      if (me === this.#me) this.counts = counts;
+    },
+  );
 
   /** Follows the events of all tickets for a member of staff. Returns a function that stops. */
   start(me: string): () => void {
@@ -133,7 +141,8 @@ class Queue {
       const [{ categories }] = await Promise.all([request(CATEGORIES, {}), this.#count()]);
       this.categories = categories;
     } catch {
-      // They are read again when the stream begins again.
+      // The categories are read again when the stream begins again.
+      this.#refreshSoon();
     }
   }
 
@@ -214,20 +223,26 @@ class Queue {
     this.#refreshSoon();
   }
 
-  #refreshSoon(): void {
+  /** Counts again, as soon as that is due. `failures` is how often it has failed in succession. */
+  #refreshSoon(failures = 0): void {
+    if (!this.#me) return;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      // The next event asks again if this fails.
-      this.#count().catch(() => {});
+      this.#count().catch((error) => this.#recount(asApiError(error), failures));
       if (this.view && needsServer(this.view)) void this.reload();
     }, Math.max(0, this.#countedAt + COUNT_MS - Date.now()));
   }
 
-  async #count(): Promise<void> {
-    this.#countedAt = Date.now();
+  /** Counts again after a failure: the next event may come much later. */
+  async #recount({ isTransient, retryAfterSeconds }: ApiError, failures: number): Promise<void> {
     const me = this.#me;
-    const counts = await request(COUNTS, { me, open: OPEN });
-    if (me === this.#me) this.counts = counts;
+    await pause(failures, retryAfterSeconds);
+    if (isTransient && me === this.#me) this.#refreshSoon(failures + 1);
+  }
+
+  #count(): Promise<void> {
+    this.#countedAt = Date.now();
+    return this.#readCounts(this.#me);
   }
 }
 
