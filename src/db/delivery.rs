@@ -207,26 +207,27 @@ const MAX_JOINED: i32 = 100;
 
 /// Returns the mail that an event can join, and locks it so that senders skip it.
 async fn joinable(db: &mut Connection, new: &NewDelivery<'_>) -> Result<Option<Uuid>, DbError> {
-    Ok(deliveries::table
+    let has_room = format!(
+        "(SELECT count(*) < {MAX_JOINED}
+              AND coalesce(sum(octet_length(c.body)), 0) < {MAX_JOINED_BYTES}
+          FROM delivery_events j JOIN events e ON e.id = j.event_id
+          LEFT JOIN comments c ON c.id = (e.data ->> 'comment_id')::uuid
+          WHERE j.delivery_id = deliveries.id)"
+    );
+    let last = deliveries::table
         .filter(deliveries::ticket_id.eq(new.ticket_id.0))
         .filter(deliveries::address.eq(new.address.as_str()))
         .filter(deliveries::account_id.is_not_distinct_from(new.account_id.map(|id| id.0)))
         .filter(deliveries::state.eq(DeliveryState::Queued))
         .filter(deliveries::attempts.eq(0))
         .filter(deliveries::joinable_until.ge(new.occurred_at))
-        .filter(sql::<Bool>(&format!(
-            "(SELECT count(*) < {MAX_JOINED}
-                  AND coalesce(sum(octet_length(c.body)), 0) < {MAX_JOINED_BYTES}
-              FROM delivery_events j JOIN events e ON e.id = j.event_id
-              LEFT JOIN comments c ON c.id = (e.data ->> 'comment_id')::uuid
-              WHERE j.delivery_id = deliveries.id)"
-        )))
         .order(deliveries::seq.desc())
-        .select(deliveries::id)
+        .select((deliveries::id, sql::<Bool>(&has_room)))
         .for_update()
-        .first(db)
+        .first::<(Uuid, bool)>(db)
         .await
-        .optional()?)
+        .optional()?;
+    Ok(last.filter(|(_, has_room)| *has_room).map(|(id, _)| id))
 }
 
 /// Whether a mail `d` goes ahead of all others: a code or link that is of use for an hour at most

@@ -147,7 +147,8 @@ impl SmtpServer {
     /// The mail server did not accept the mail.
     pub async fn send(&self, message: &Message) -> Result<(), SendError> {
         let deadline = time::Instant::now() + self.timeout;
-        if let Some(connection) = self.idle_connection().await {
+        let idle = time::timeout_at(deadline, self.idle_connection()).await;
+        if let Some(connection) = idle.ok().flatten() {
             match self.send_on(connection, message, deadline).await {
                 // Some servers refuse further mails on a connection that has sent many.
                 Err(SendError::Held { counts: false, .. }) => {}
