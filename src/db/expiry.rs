@@ -20,10 +20,12 @@ pub(super) async fn delete(
     (table, column): (&str, &str),
     until: Timestamp,
 ) -> Result<(), DbError> {
+    // The second condition is for rows that change meanwhile. `IS TRUE` keeps an index of the column from
+    // it: each row of the index would be compared with the whole list.
     let statement = format!(
         "DELETE FROM {table} WHERE ctid = ANY (ARRAY(
              SELECT ctid FROM {table} WHERE {column} <= $1 LIMIT $2))
-         AND {column} <= $1"
+         AND ({column} <= $1) IS TRUE"
     );
     loop {
         let deleted = sql_query(&statement)

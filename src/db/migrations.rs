@@ -42,15 +42,17 @@ const RETRIES: u32 = 6;
 /// The pause before the first retry. Each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The invalid indexes of tables that nobody indexes at the moment: a CREATE INDEX CONCURRENTLY
-/// left them when it failed.
+/// The invalid indexes, and whether somebody indexes their table at the moment. A CREATE INDEX
+/// CONCURRENTLY leaves them when it fails.
 const INVALID_INDEXES: &str = "
-    SELECT format('%I.%I', n.nspname, c.relname) AS text
+    SELECT format('%I.%I', n.nspname, c.relname) AS name,
+           EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.relid = i.indrelid) AS is_busy
     FROM pg_index i
     JOIN pg_class c ON c.oid = i.indexrelid
     JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE NOT i.indisvalid AND c.relkind = 'i' AND n.nspname = current_schema()
-      AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.relid = i.indrelid)";
+    WHERE NOT i.indisvalid AND c.relkind = 'i' AND n.nspname = current_schema()";
+/// Why a migration is tried again that would take an invalid index for a valid one.
+const BEING_BUILT: &str = "is being built by another session";
 
 /// Runs the pending migrations and returns their names. Requires tokio's multi-thread runtime. If the
 /// future is dropped, they go on: a statement on a large table may take hours, and a server that stops
@@ -176,6 +178,14 @@ struct Answer {
 }
 
 #[derive(QueryableByName)]
+struct InvalidIndex {
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Bool)]
+    is_busy: bool,
+}
+
+#[derive(QueryableByName)]
 struct Row {
     #[diesel(sql_type = Text)]
     text: String,
@@ -229,8 +239,8 @@ async fn apply(
     source: &impl MigrationSource<Pg>,
     name: &str,
 ) -> Result<(), DbError> {
-    let has_no_lock =
-        |error: &str| LOCK_TIMED_OUT.iter().chain(&DEADLOCK).any(|it| error.contains(it));
+    let waits = LOCK_TIMED_OUT.iter().chain(&DEADLOCK).chain([&BEING_BUILT]).collect::<Vec<_>>();
+    let has_no_lock = |error: &str| waits.iter().any(|it| error.contains(**it));
     let mut pause = FIRST_PAUSE;
     for _ in 0..RETRIES {
         match attempt(connection, source, name).await {
@@ -284,10 +294,12 @@ fn find(source: &impl MigrationSource<Pg>, name: &str) -> Result<Box<dyn Migrati
 }
 
 async fn drop_invalid_indexes(connection: &mut AsyncPgConnection) -> Result<(), DbError> {
-    for index in sql_query(INVALID_INDEXES).load::<Row>(connection).await? {
-        tracing::warn!(index = index.text, "dropping an invalid index");
-        let drop = format!("DROP INDEX CONCURRENTLY {}", index.text);
-        connection.batch_execute(&drop).await?;
+    for InvalidIndex { name, is_busy } in sql_query(INVALID_INDEXES).load(connection).await? {
+        if is_busy {
+            return Err(DbError::Migration(format!("the index {name} {BEING_BUILT}")));
+        }
+        tracing::warn!(index = name, "dropping an invalid index");
+        connection.batch_execute(&format!("DROP INDEX CONCURRENTLY {name}")).await?;
     }
     Ok(())
 }

@@ -30,7 +30,8 @@ async fn rows_that_cannot_be_deleted_do_not_keep_others() {
     let anna = server.customer("Anna").await;
     anna.ok("mutation { signOut { signedOut } }", json!({})).await;
     let database = server.database.connect().await;
-    let broken = "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+    let broken =
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
         CREATE TRIGGER fail BEFORE DELETE ON idempotency_keys FOR EACH ROW EXECUTE FUNCTION fail();
         INSERT INTO idempotency_keys (account_id, key, fingerprint, result_id, created_at)
         SELECT id, 'k', sha256(''), gen_random_uuid(), created_at FROM accounts;
