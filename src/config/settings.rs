@@ -18,7 +18,8 @@ section! {
         /// The address and port that the server listens on. Port 0 picks a free port. The flag
         /// `--listen` sets it too.
         listen: SocketAddr = "127.0.0.1:8080";
-        /// The folder of the embedded database and its keys, mails and attachments. When the
+        /// The folder of the embedded database and its keys, mails and attachments, and with any
+        /// database of the ledger of erasures, unless `storage.erasure_ledger` is set. When the
         /// server runs as root, the default is `/var/lib/ticketwire`. The flag `--data-dir` sets
         /// it too.
         data_dir: PathBuf = "ticketwire-data";
