@@ -239,8 +239,10 @@ async fn apply(
     source: &impl MigrationSource<Pg>,
     name: &str,
 ) -> Result<(), DbError> {
-    let waits = LOCK_TIMED_OUT.iter().chain(&DEADLOCK).chain([&BEING_BUILT]).collect::<Vec<_>>();
-    let has_no_lock = |error: &str| waits.iter().any(|it| error.contains(**it));
+    let has_no_lock = |error: &str| {
+        let problems = LOCK_TIMED_OUT.iter().chain(&DEADLOCK).chain(&[BEING_BUILT]);
+        problems.copied().any(|problem| error.contains(problem))
+    };
     let mut pause = FIRST_PAUSE;
     for _ in 0..RETRIES {
         match attempt(connection, source, name).await {

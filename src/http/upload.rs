@@ -195,9 +195,10 @@ fn require_mutation(api: &Api, request: &mut Request) -> Result<(), UploadError>
     let validated = guard::validate_document(request, &api.documents, api.limits.aliases);
     match validated.map_err(UploadError::Invalid)? {
         Some(OperationType::Mutation) => Ok(()),
-        Some(_) => Err(UploadError::Refused(Refusal::bad_request(
-            "Files can be sent with mutations only: send other operations as JSON.",
-        ))),
+        Some(_) => {
+            let message = "Files can be sent with mutations only: send other operations as JSON.";
+            Err(Refusal::bad_request(message).into())
+        }
         None => {
             let message = "`operationName` must be the name of one of the document's operations.";
             Err(UploadError::Invalid(ServerError::new(message, None)))
