@@ -291,7 +291,8 @@ section! {
         /// How many seconds a mail about a ticket waits for further events to join it. All nodes
         /// use the value of the node with a mail server that started last.
         window_seconds: u32 = "30", 0..=3_600;
-        /// How many seconds one attempt to send a mail may take.
+        /// How many seconds an attempt to send a mail may take until the mail server accepts its data. The
+        /// server then has ten minutes for its answer.
         timeout_seconds: u32 = "60", 1..=600;
         /// How many mails are sent at the same time. One more sender is reserved for priority mail:
         /// codes, links and security notices.

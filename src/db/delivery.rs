@@ -282,6 +282,20 @@ pub async fn claim(
     Ok(rows.into_iter().map(Delivery::from).collect())
 }
 
+/// Extends a claim until `lease_until`. Does nothing if another attempt has begun.
+pub async fn renew(
+    db: &mut Connection,
+    delivery: &Delivery,
+    lease_until: Timestamp,
+) -> Result<(), DbError> {
+    let claimed = deliveries::table
+        .find(delivery.id.0)
+        .filter(deliveries::state.eq(DeliveryState::Sending))
+        .filter(deliveries::attempts.eq(delivery.attempts));
+    diesel::update(claimed).set(deliveries::due_at.eq(lease_until)).prepared().execute(db).await?;
+    Ok(())
+}
+
 /// Sets a mail's final state and erases its payload. Does nothing if another sender has finished
 /// the mail.
 pub async fn finish(

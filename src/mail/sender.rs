@@ -8,7 +8,7 @@
 //! When a failed mail is tried again, and when it is given up, is decided by
 //! [`Delivery::retry_at`] in `domain/delivery.rs`.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use lettre::Message;
@@ -50,7 +50,7 @@ pub(super) struct Sender {
     pub(super) ambient: Ambient,
     pub(super) composer: Composer,
     pub(super) transport: MailTransport,
-    /// How long a delivery is claimed for. Longer than one attempt can take, so that two senders
+    /// How long a delivery is claimed for, and claimed again while an attempt lasts, so that two senders
     /// never send the same mail at the same time.
     pub(super) lease: TimeDelta,
     /// Holds all senders of this node back.
@@ -165,12 +165,33 @@ impl Sender {
         );
         let recipients =
             message.envelope().to().iter().map(ToString::to_string).collect::<Vec<_>>();
-        match self.transport.send(delivery, message).instrument(sending).await {
+        let attempt = self.transport.send(delivery, message).instrument(sending);
+        match self.while_claimed(delivery, attempt).await {
             Ok(()) => {
                 self.hold.end(now);
                 self.finish(delivery, DeliveryState::Sent, None).await
             }
             Err(error) => self.handle_failure(delivery, &recipients, now, &error).await,
+        }
+    }
+
+    /// Waits for an attempt, and keeps the claim meanwhile: the mail server may take longer with its
+    /// verdict than a claim lasts.
+    async fn while_claimed<T>(&self, delivery: &Delivery, attempt: impl Future<Output = T>) -> T {
+        let mut attempt = pin!(attempt);
+        let renew_every = (self.lease / 3).to_std().unwrap_or_default();
+        loop {
+            if let Ok(done) = time::timeout(renew_every, &mut attempt).await {
+                return done;
+            }
+            let until = self.ambient.now() + self.lease;
+            let renewed = async {
+                let mut connection = self.database.read().await?;
+                delivery::renew(&mut connection, delivery, until).await
+            };
+            if let Err(error) = renewed.await {
+                tracing::warn!(?delivery, %error, "keeping the claim of a mail failed");
+            }
         }
     }
 

@@ -37,6 +37,10 @@ const MAX_IDLE: Duration = Duration::from_secs(30);
 /// How long an idle connection may take to show that it is alive.
 const PROBE: Duration = Duration::from_secs(5);
 
+/// How long a mail server may take with the data of a mail and its verdict, for which filters may run
+/// (RFC 5321, 4.5.3.2.6). Who gives up earlier sends a mail again that was accepted.
+const VERDICT_TIMEOUT: Duration = Duration::from_mins(10);
+
 /// How to connect to a mail server.
 pub struct SmtpSettings<'a> {
     /// `smtp://` or `smtps://`, with an optional user and password, and with `?tls=required` or
@@ -44,7 +48,7 @@ pub struct SmtpSettings<'a> {
     pub url: &'a str,
     /// A certificate (PEM) to trust in addition to the system's.
     pub trusted: Option<&'a [u8]>,
-    /// How long one attempt may take.
+    /// How long an attempt may take until the mail server accepts data.
     pub timeout: Duration,
 }
 
@@ -140,8 +144,8 @@ impl SmtpServer {
             .unwrap_or_else(|_| Err(SendError::Unreachable(self.no_answer())))
     }
 
-    /// Sends a mail, within the configured time. If the time runs out, the attempt's connection is
-    /// dropped.
+    /// Sends a mail. What comes before its data may take the configured time, and the data with the
+    /// verdict on it [`VERDICT_TIMEOUT`]. If the time runs out, the attempt's connection is dropped.
     ///
     /// # Errors
     /// The mail server did not accept the mail.
@@ -152,6 +156,7 @@ impl SmtpServer {
             match self.send_on(connection, message, deadline).await {
                 // Some servers refuse further mails on a connection that has sent many.
                 Err(SendError::Held { counts: false, .. }) => {}
+                Err(SendError::Held { error, .. }) if ends_session(&error) => {}
                 sent => return sent,
             }
         }
@@ -170,14 +175,21 @@ impl SmtpServer {
         message: &Message,
         deadline: time::Instant,
     ) -> Result<(), SendError> {
-        let sent = time::timeout_at(deadline, send_on(&mut connection, message)).await;
+        let bytes = message.formatted();
+        let begun = time::timeout_at(deadline, begin(&mut connection, message, &bytes)).await;
+        let (sent, limit) = if let Ok(Ok(())) = begun {
+            let verdict = time::timeout(VERDICT_TIMEOUT, connection.message(&bytes)).await;
+            (verdict.map(|it| it.map(drop).map_err(about_mail)), VERDICT_TIMEOUT)
+        } else {
+            (begun, self.timeout)
+        };
         match &sent {
             Ok(Ok(())) => self.idle().push((connection, Instant::now())),
             // The verdict counts, whether the server answers QUIT or not.
             Ok(Err(_)) => drop(time::timeout(PROBE, connection.abort()).await),
             Err(_) => {}
         }
-        sent.unwrap_or_else(|_| Err(SendError::Transient(self.no_answer())))
+        sent.unwrap_or_else(|_| Err(SendError::Transient(self.no_answer_within(limit))))
     }
 
     /// The error of connecting: a reply is a verdict about the session, and anything else means that
@@ -191,8 +203,12 @@ impl SmtpServer {
     }
 
     fn no_answer(&self) -> String {
+        self.no_answer_within(self.timeout)
+    }
+
+    fn no_answer_within(&self, limit: Duration) -> String {
         let Target { host, port, .. } = &self.target;
-        format!("{host}:{port} did not respond within {} s", self.timeout.as_secs())
+        format!("{host}:{port} did not respond within {} s", limit.as_secs())
     }
 
     /// Returns an idle connection that is still alive.
@@ -267,11 +283,15 @@ impl Target {
     }
 }
 
-/// Sends a mail on a connection, step by step, because what a refusal is about depends on the
-/// step. Does not close the connection after a failure.
-async fn send_on(connection: &mut AsyncSmtpConnection, message: &Message) -> Result<(), SendError> {
-    let (envelope, bytes) = (message.envelope(), message.formatted());
-    let parameters = mail_parameters(connection, message, &bytes)?;
+/// Begins to send a mail on a connection, up to its data, step by step, because what a refusal is about
+/// depends on the step. Does not close the connection after a failure.
+async fn begin(
+    connection: &mut AsyncSmtpConnection,
+    message: &Message,
+    bytes: &[u8],
+) -> Result<(), SendError> {
+    let envelope = message.envelope();
+    let parameters = mail_parameters(connection, message, bytes)?;
     let of_this_mail = !parameters.is_empty();
     let from = Mail::new(envelope.from().cloned(), parameters);
     connection.command(from).await.map_err(|error| {
@@ -282,7 +302,6 @@ async fn send_on(connection: &mut AsyncSmtpConnection, message: &Message) -> Res
         connection.command(Rcpt::new(to.clone(), vec![])).await.map_err(about_mail)?;
     }
     connection.command(Data).await.map_err(about_mail)?;
-    connection.message(&bytes).await.map_err(about_mail)?;
     Ok(())
 }
 
@@ -345,6 +364,11 @@ fn about_mail(error: SmtpError) -> SendError {
     } else {
         SendError::Transient(text)
     }
+}
+
+/// Whether the mail server ends the session, and says nothing about the mail (RFC 5321, 4.2.2).
+fn ends_session(error: &str) -> bool {
+    error.contains("(421)")
 }
 
 fn is_about_all(error: &SmtpError) -> bool {

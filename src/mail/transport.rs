@@ -30,7 +30,8 @@ impl MailTransport {
         }
     }
 
-    /// How long a sender leases a delivery: longer than one attempt can take.
+    /// How long a sender leases a delivery: longer than an attempt takes until it waits for the verdict of
+    /// a mail server.
     pub(super) fn lease(&self) -> TimeDelta {
         let attempt = match self {
             Self::Smtp(server) => server.timeout(),

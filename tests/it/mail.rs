@@ -143,15 +143,17 @@ async fn a_mail_reports_only_so_much_that_mail_servers_accept_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_takes_one_mail_on_a_connection_holds_none_back() {
-    let smtp =
-        Smtp::start_with(SmtpOptions { one_per_connection: true, ..SmtpOptions::default() }).await;
-    let server = TestServer::start_with(&settings(&smtp.url())).await;
-    let anna = server.sign_up("Anna", Role::Customer).await;
-    for expected in 1..=3 {
-        anna.create_ticket("The site is down").await;
-        smtp.received(expected).await;
+    for command in ["MAIL", "RCPT", "DATA"] {
+        let options = SmtpOptions { one_per_connection: Some(command), ..SmtpOptions::default() };
+        let smtp = Smtp::start_with(options).await;
+        let server = TestServer::start_with(&settings(&smtp.url())).await;
+        let anna = server.sign_up("Anna", Role::Customer).await;
+        for expected in 1..=3 {
+            anna.create_ticket("The site is down").await;
+            smtp.received(expected).await;
+        }
+        server.stop().await;
     }
-    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -340,6 +342,31 @@ async fn two_nodes_send_no_mail_twice() {
     ids.dedup();
     assert_eq!(ids.len(), 40);
     second.stop().await;
+    fixture.server.stop().await;
+}
+
+/// A filter may run while the server has the mail.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_is_sent_once_if_the_server_takes_its_time_with_the_verdict() {
+    let fixture = MailFixture::start().await;
+    let client = fixture.server.database.connect().await;
+    fixture.smtp.script([Behaviour::Pause(Step::Accepted)]);
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    fixture.smtp.paused(1).await;
+    let due = async || {
+        let claim =
+            "SELECT extract(epoch FROM due_at)::float8 FROM deliveries WHERE state = 'sending'";
+        client.query_one(claim, &[]).await.unwrap().get::<_, f64>(0)
+    };
+    for _ in 0..4 {
+        let before = due().await;
+        // The claim lasts three seconds.
+        fixture.server.clock.advance(TimeDelta::seconds(2));
+        while due().await <= before {}
+    }
+    fixture.smtp.release();
+    until_states(&fixture.boris, &ticket, &["SENT"]).await;
+    assert_eq!(fixture.smtp.mails().len(), 1);
     fixture.server.stop().await;
 }
 

@@ -75,8 +75,8 @@ pub struct SmtpOptions {
     pub implicit_tls: bool,
     /// Offers SMTPUTF8.
     pub smtputf8: bool,
-    /// Accepts one mail on a connection, and refuses the sender of another.
-    pub one_per_connection: bool,
+    /// The command at which the connection ends that has accepted a mail already.
+    pub one_per_connection: Option<&'static str>,
     /// Offers AUTH PLAIN and accepts only these credentials, in base64.
     pub auth: Option<&'static str>,
 }
@@ -373,6 +373,10 @@ impl State {
             }
             let line = line.trim_end();
             let verb = line.split(' ').next().unwrap().to_ascii_uppercase();
+            if has_accepted && self.options.one_per_connection == Some(&verb) {
+                send(stream, "421 4.7.0 too many mails on this connection").await;
+                return false;
+            }
             match verb.as_str() {
                 "EHLO" => {
                     self.pause_at(Step::Ehlo, behaviour).await;
@@ -398,10 +402,6 @@ impl State {
                         .await;
                 }
                 "MAIL" => {
-                    if has_accepted && self.options.one_per_connection {
-                        send(stream, "421 4.7.0 too many mails on this connection").await;
-                        return false;
-                    }
                     let refusal = *self.refusal.lock().unwrap();
                     if let Some(line) = refusal {
                         self.count_attempt();
