@@ -5,7 +5,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Row};
 use tokio_util::bytes::Bytes;
 
-use super::{Database, DbError, migrations, pool::refusal};
+use super::{Database, DbError, migrations};
 use crate::domain::{
     backup::{Sequence, in_order_of_reference},
     causes::with_causes,
@@ -282,8 +282,7 @@ pub async fn storages_of_nodes(database: &Database) -> Result<Vec<String>, DbErr
 
 /// Opens a connection outside the pool. It closes when its task is aborted or the client dropped.
 pub(super) async fn connect(database: &Database) -> Result<(Client, JoinHandle<()>), DbError> {
-    let (client, connection) =
-        database.connector().raw().await.map_err(|error| DbError::Unavailable(refusal(&error)))?;
+    let (client, connection) = database.connector().raw().await.map_err(DbError::Unavailable)?;
     // A failure of the connection reaches the client's callers too.
     let driver = tokio::spawn(async move { drop(connection.await) });
     Ok((client, driver))

@@ -9,7 +9,7 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection as _};
 use uuid::Uuid;
 
 use super::{
-    Connection, DbError, installation,
+    Connection, Database, DbError, installation,
     schema::{accounts, deliveries, erasures},
 };
 use crate::domain::{
@@ -220,12 +220,13 @@ struct IdRow {
 }
 
 /// Returns the tickets with a text or file of an account that is not redacted. Reads the whole
-/// tables of comments and attachments, which may take minutes. Call this in a transaction.
+/// tables of comments and attachments, which may take minutes. Uses a connection outside the pool.
 pub async fn tickets_with_content_of(
-    db: &mut Connection,
+    database: &Database,
     id: AccountId,
 ) -> Result<Vec<TicketId>, DbError> {
-    db.batch_execute("SET LOCAL statement_timeout = '15min'").await?;
+    let db = &mut database.connect_unwatched().await?;
+    db.batch_execute("SET statement_timeout = '15min'").await?;
     let rows = sql_query(
         "SELECT id FROM tickets WHERE reporter_id = $1 AND (summary <> '' OR description <> '')
          UNION SELECT ticket_id FROM comments WHERE author_id = $1 AND redacted_at IS NULL

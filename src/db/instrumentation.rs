@@ -1,7 +1,8 @@
-//! Counts and traces the statements of connections.
+//! Counts, traces and watches the statements of connections.
 
 use std::{
     fmt::{self, Display, Write},
+    future,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,6 +11,8 @@ use std::{
 };
 
 use diesel::connection::{Instrumentation, InstrumentationEvent};
+use tokio::time;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{Span, field::Empty};
 
 use crate::domain::{budget::RequestBudget, request::RequestRecord};
@@ -51,16 +54,71 @@ impl Activity {
     }
 }
 
-/// Counts and traces the statements of one connection.
+/// How long a statement of one connection goes without the beginning of an answer. Clones share it.
+#[derive(Clone)]
+pub(super) struct Watch {
+    /// When the statement under way began, in milliseconds since `created`, or [`IDLE`].
+    began: Arc<AtomicU64>,
+    created: Instant,
+    limit: Option<Duration>,
+}
+
+/// No statement is under way.
+const IDLE: u64 = u64::MAX;
+/// The longest that a statement may go without an answer. Postgres ends it earlier if it can
+/// (`statement_timeout`).
+const LIMIT: Duration = Duration::from_secs(45);
+/// How often that is checked.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+
+impl Watch {
+    pub(super) fn new() -> Self {
+        Self { limit: Some(LIMIT), ..Self::unlimited() }
+    }
+
+    pub(super) fn unlimited() -> Self {
+        Self { began: Arc::new(AtomicU64::new(IDLE)), created: Instant::now(), limit: None }
+    }
+
+    fn start(&self) {
+        let now = u64::try_from(self.created.elapsed().as_millis()).unwrap_or(IDLE);
+        self.began.store(now, Ordering::Relaxed);
+    }
+
+    fn finish(&self) {
+        self.began.store(IDLE, Ordering::Relaxed);
+    }
+
+    /// Waits until a statement has exceeded the limit. Returns when it began.
+    pub(super) async fn exceeded(&self) -> Instant {
+        let Some(limit) = self.limit else { return future::pending().await };
+        loop {
+            time::sleep(CHECK_EVERY).await;
+            let began = self.began.load(Ordering::Relaxed);
+            if began == IDLE {
+                continue;
+            }
+            let began = self.created + Duration::from_millis(began);
+            if began.elapsed() > limit {
+                return began;
+            }
+        }
+    }
+}
+
+/// Counts, traces and watches the statements of one connection.
 pub(super) struct Statements {
     activity: Activity,
+    watch: Watch,
+    /// Closes the connection's socket with it, whatever is under way.
+    _driver: AbortOnDropHandle<()>,
     /// The statement under way. One that was abandoned stays until the next one starts.
     running: Option<(Instant, Span)>,
 }
 
 impl Statements {
-    pub(super) fn new(activity: Activity) -> Self {
-        Self { activity, running: None }
+    pub(super) fn new(activity: Activity, watch: Watch, driver: AbortOnDropHandle<()>) -> Self {
+        Self { activity, watch, _driver: driver, running: None }
     }
 
     /// Counts a statement against the budget of the request that sends it. Beyond the limit, the
@@ -72,10 +130,12 @@ impl Statements {
         if let Some(budget) = RequestBudget::current() {
             let _ = budget.add_statement();
         }
+        self.watch.start();
         self.running = Some((Instant::now(), span(statement)));
     }
 
     fn finish(&mut self, failed: bool) {
+        self.watch.finish();
         let Some((began, span)) = self.running.take() else { return };
         self.activity.add(began.elapsed());
         if failed {

@@ -2,11 +2,11 @@
 //! who has a ticket open. One can be lost, repeated or late. A node that receives a hint reads the
 //! feed.
 
-use std::{future, panic::AssertUnwindSafe, time::Duration};
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::time;
-use tokio_postgres::AsyncMessage;
+use tokio_postgres::{AsyncMessage, Client};
 
 use super::{Database, presence};
 use crate::domain::causes::with_causes;
@@ -14,6 +14,10 @@ use crate::domain::causes::with_causes;
 /// The channel of the hints that the feed has grown.
 pub(super) const CHANNEL: &str = "ticketwire_feed";
 const RECONNECT_AFTER: Duration = Duration::from_millis(500);
+/// How often the database is asked whether it is still there, and how long it may take to answer. A
+/// connection that only receives would not notice.
+const ASK_EVERY: Duration = Duration::from_secs(15);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A hint that the feed has grown. It is sent after the events are committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +51,7 @@ pub async fn listen(database: &Database, on_heard: impl Fn(Heard<'_>)) {
         match AssertUnwindSafe(listen_once(database, &on_heard)).catch_unwind().await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(
-                error = with_causes(&error),
+                error,
                 "listening for notifications of other nodes failed, reconnecting"
             ),
             Err(_) => {
@@ -58,21 +62,22 @@ pub async fn listen(database: &Database, on_heard: impl Fn(Heard<'_>)) {
     }
 }
 
-async fn listen_once(
-    database: &Database,
-    on_heard: &impl Fn(Heard<'_>),
-) -> Result<(), tokio_postgres::Error> {
+async fn listen_once(database: &Database, on_heard: &impl Fn(Heard<'_>)) -> Result<(), String> {
     let (client, mut connection) = database.connector().raw().await?;
     let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
     let subscribe = async {
         let presence = presence::CHANNEL;
-        client.batch_execute(&format!("LISTEN {CHANNEL}; LISTEN {presence}")).await?;
+        answer(&client, &format!("LISTEN {CHANNEL}; LISTEN {presence}")).await?;
         on_heard(Heard::Feed(None));
-        future::pending().await
+        loop {
+            time::sleep(ASK_EVERY).await;
+            answer(&client, "").await?;
+        }
     };
     let receive = async {
         while let Some(message) = messages.next().await {
-            if let AsyncMessage::Notification(notification) = message? {
+            let message = message.map_err(|error| with_causes(&error))?;
+            if let AsyncMessage::Notification(notification) = message {
                 let payload = notification.payload();
                 on_heard(match notification.channel() {
                     presence::CHANNEL => Heard::Presence(payload),
@@ -85,6 +90,13 @@ async fn listen_once(
     tokio::select! {
         ended = subscribe => ended,
         ended = receive => ended,
+    }
+}
+
+async fn answer(client: &Client, statement: &str) -> Result<(), String> {
+    match time::timeout(ANSWER_WITHIN, client.batch_execute(statement)).await {
+        Ok(answered) => answered.map_err(|error| with_causes(&error)),
+        Err(_) => Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
     }
 }
 

@@ -78,7 +78,7 @@ pub async fn run_from(
     source: &(impl MigrationSource<Pg> + Sync),
 ) -> Result<Vec<String>, DbError> {
     // A separate connection: the lock is released when it is dropped, even after a failure.
-    let mut connection = database.connect_apart().await?;
+    let mut connection = database.connect_unwatched().await?;
     connection.batch_execute("SET statement_timeout = 0").await?;
     wait_for_turn(&mut connection).await?;
     let names = missing(&mut connection, source).await?;

@@ -1,7 +1,7 @@
 //! Database connections: the pool, TLS and transactions.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -14,10 +14,10 @@ use diesel_async::{
     TransactionManager as _,
     pooled_connection::{
         AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
-        deadpool::{Pool, PoolError},
+        deadpool::{Hook, HookError, Pool, PoolError},
     },
 };
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -27,10 +27,11 @@ use rustls::{
 use tokio::{sync::Notify, time};
 use tokio_postgres::{Config, config::SslMode, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     connection::{Connection, PooledConnection},
-    instrumentation::{Activity, Statements},
+    instrumentation::{Activity, Statements, Watch},
 };
 use crate::domain::{
     budget::{Exceeded, RequestBudget},
@@ -172,6 +173,13 @@ const UNSUPPORTED_PARAMETER: &str = "has a parameter for TLS that is not support
 /// How long a request waits for a connection before it fails.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long opening a connection may take at all, whichever host answers.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(20);
+/// After how long without data the host of a connection is asked whether it is there, and how often
+/// until the connection is given up. While data is under way, [`Watch`] notices.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 3;
 /// Settings of every database session.
 ///
 /// - The timeouts limit statements that keep running on the server after their request was
@@ -400,7 +408,19 @@ impl Database {
     /// # Errors
     /// The database cannot be reached.
     pub(super) async fn connect_apart(&self) -> Result<AsyncPgConnection, DbError> {
-        let connection = self.connector.diesel().await;
+        self.connect(Watch::new()).await
+    }
+
+    /// Opens a connection outside the pool whose statements may take any time.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub(super) async fn connect_unwatched(&self) -> Result<AsyncPgConnection, DbError> {
+        self.connect(Watch::unlimited()).await
+    }
+
+    async fn connect(&self, watch: Watch) -> Result<AsyncPgConnection, DbError> {
+        let connection = self.connector.diesel(watch).await;
         connection.map_err(|error| DbError::Unavailable(with_causes(&error)))
     }
 
@@ -448,12 +468,35 @@ where
     type Running = Running;
 }
 
+/// A plain connection, which must be driven.
+pub(super) type RawConnection = tokio_postgres::Connection<
+    tokio_postgres::Socket,
+    <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream,
+>;
+
 /// Opens connections to one URL, with TLS as its `sslmode` and the server require.
 #[derive(Clone)]
 pub(super) struct Connector {
     config: Config,
     tls: MakeRustlsConnect,
     statements: Activity,
+    silence: Silence,
+}
+
+/// When the last statement began that went without an answer. Connections that were idle then may be
+/// dead too, and must not each be waited for.
+#[derive(Clone, Default)]
+struct Silence(Arc<Mutex<Option<Instant>>>);
+
+impl Silence {
+    fn record(&self, began: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
+    }
+
+    fn affects(&self, last_used: Instant) -> bool {
+        let began = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        began.is_some_and(|began| last_used < began)
+    }
 }
 
 impl Connector {
@@ -466,8 +509,10 @@ impl Connector {
             None => SESSION_OPTIONS.into(),
         };
         config.options(options).connect_timeout(CONNECT_TIMEOUT).application_name("ticketwire");
+        notice_lost_hosts(&mut config);
         let tls = tls_config(config.get_ssl_mode())?;
-        Ok(Self { config, tls: MakeRustlsConnect::new(tls), statements: Activity::default() })
+        let (statements, silence) = (Activity::default(), Silence::default());
+        Ok(Self { config, tls: MakeRustlsConnect::new(tls), statements, silence })
     }
 
     /// Creates a pool of at most `size` connections.
@@ -477,53 +522,98 @@ impl Connector {
         let setup = self.clone();
         manager.custom_setup = Box::new(move |_| {
             let connector = setup.clone();
-            async move { connector.diesel().await }.boxed()
+            async move { connector.diesel(Watch::new()).await }.boxed()
+        });
+        let silence = self.silence.clone();
+        let is_suspect = Hook::sync_fn(move |_, metrics| {
+            if silence.affects(metrics.recycled.unwrap_or(metrics.created)) {
+                return Err(HookError::message("another connection went silent since it was used"));
+            }
+            Ok(())
         });
         // The connector knows the URL.
         Pool::builder(AsyncDieselConnectionManager::new_with_config("", manager))
             .max_size(size)
+            .pre_recycle(is_suspect)
             .build()
             .map_err(|error| DbError::Setup(error.to_string()))
     }
 
     /// Opens a plain connection. Returns it with the future that drives it.
-    pub(super) async fn raw(
-        &self,
-    ) -> Result<
-        (
-            tokio_postgres::Client,
-            tokio_postgres::Connection<
-                tokio_postgres::Socket,
-                <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<
-                    tokio_postgres::Socket,
-                >>::Stream,
-            >,
-        ),
-        tokio_postgres::Error,
-    > {
-        self.config.connect(self.tls.clone()).await
+    ///
+    /// # Errors
+    /// Why it was not opened, with the remedy if the database's answer shows it.
+    pub(super) async fn raw(&self) -> Result<(tokio_postgres::Client, RawConnection), String> {
+        let opening = self.config.connect(self.tls.clone());
+        match time::timeout(OPENING_TIMEOUT, opening).await {
+            Ok(opened) => opened.map_err(|error| refusal(&error)),
+            Err(_) => Err(no_answer_in_time()),
+        }
     }
 
-    /// Opens a connection for diesel.
-    pub(super) async fn diesel(&self) -> ConnectionResult<AsyncPgConnection> {
-        let (client, connection) =
-            self.raw().await.map_err(|error| ConnectionError::BadConnection(refusal(&error)))?;
+    /// Opens a connection for diesel. It is closed when a statement goes without an answer for
+    /// longer than `watch` allows.
+    async fn diesel(&self, watch: Watch) -> ConnectionResult<AsyncPgConnection> {
+        time::timeout(OPENING_TIMEOUT, self.set_up(watch))
+            .await
+            .unwrap_or_else(|_| Err(ConnectionError::BadConnection(no_answer_in_time())))
+    }
+
+    async fn set_up(&self, watch: Watch) -> ConnectionResult<AsyncPgConnection> {
+        let (client, connection) = self.raw().await.map_err(ConnectionError::BadConnection)?;
         let version = connection.parameter("server_version").and_then(major_version);
-        let mut connection =
-            AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+        // A failure of the connection reaches the client's callers too.
+        let driver = tokio::spawn(drive(connection, watch.clone(), self.silence.clone()));
+        let driver = AbortOnDropHandle::new(driver);
+        let mut connection = AsyncPgConnection::try_from(client).await?;
         if version >= Some(COMPRESSES_SINCE)
             && let Err(error) = connection.batch_execute(COMPRESS_PAGES).await
         {
             // What is not quite Postgres may lack the function. Everything works without.
             tracing::debug!(%error, "pages in the write-ahead log are not compressed with LZ4");
         }
-        connection.set_instrumentation(Statements::new(self.statements.clone()));
+        connection.set_instrumentation(Statements::new(self.statements.clone(), watch, driver));
         Ok(connection)
     }
 }
 
+fn no_answer_in_time() -> String {
+    format!("no answer within {} s", OPENING_TIMEOUT.as_secs())
+}
+
+/// Drives a connection until it ends or goes without an answer for too long.
+async fn drive(mut connection: RawConnection, watch: Watch, silence: Silence) {
+    let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
+    // It must not be polled after an error.
+    let ended = async { while let Some(Ok(_)) = messages.next().await {} };
+    tokio::select! {
+        () = ended => {}
+        began = watch.exceeded() => {
+            silence.record(began);
+            tracing::warn!(
+                seconds = began.elapsed().as_secs(),
+                "a statement went without an answer from the database; closing its connection"
+            );
+        }
+    }
+}
+
+/// Has idle connections end whose host is gone without a word, unless the URL says otherwise: the
+/// kernel would notice after two hours.
+fn notice_lost_hosts(config: &mut Config) {
+    if config.get_keepalives_idle() == Config::new().get_keepalives_idle() {
+        config.keepalives_idle(KEEPALIVE_IDLE);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(KEEPALIVE_INTERVAL);
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(KEEPALIVE_RETRIES);
+    }
+}
+
 /// Returns why a connection was not opened, with the remedy if the database's answer shows it.
-pub(super) fn refusal(error: &tokio_postgres::Error) -> String {
+fn refusal(error: &tokio_postgres::Error) -> String {
     let Some(answer) = error.as_db_error() else { return with_causes(error) };
     let remedy = match *answer.code() {
         SqlState::INVALID_CATALOG_NAME => {

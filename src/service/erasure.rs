@@ -238,9 +238,7 @@ async fn finish_one(
     let clean = async |db: &mut _| erasure::erase_traces(db, id, &[], now).await;
     services.database.write_without_events(clean).await?;
     if erasure.redacts {
-        let find = async |db: &mut _| erasure::tickets_with_content_of(db, id).await;
-        let tickets = services.background.write_without_events(find).await?;
-        for ticket in tickets {
+        for ticket in erasure::tickets_with_content_of(&services.background, id).await? {
             redact_content(services, ticket, erasure, by).await?;
         }
     }

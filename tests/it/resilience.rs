@@ -1,8 +1,14 @@
 //! The server and Postgres are killed with SIGKILL under load. What was acknowledged is saved, and
 //! a subscriber that resumes misses nothing and receives nothing twice.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
+use diesel_async::RunQueryDsl as _;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use ticketwire::{
@@ -13,12 +19,20 @@ use ticketwire::{
     },
     domain::account::Role,
 };
-use tokio::{sync::watch, task::JoinHandle, time};
+use tokio::{
+    io,
+    net::{UnixListener, UnixStream},
+    runtime::Handle,
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+    time,
+};
+use tokio_postgres::config::Host;
 
 use crate::harness::{
     Client, TestServer,
     client::Ticket,
-    postgres::{cluster_folder, cluster_settings, connect},
+    postgres::{TestDatabase, cluster_folder, cluster_settings, connect},
     process::Process,
     server::{PASSWORD, create_account},
     socket::{Incoming, Socket},
@@ -230,5 +244,106 @@ async fn nodes_that_start_concurrently_migrate_the_database_once() {
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (1, 3));
     drop(fresh);
     admin.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
+    server.stop().await;
+}
+
+/// Forwards connections to a Unix socket. When `silenced` grows, those that are open transfer nothing
+/// more, and stay open.
+async fn forward(listener: UnixListener, upstream: PathBuf, silenced: watch::Receiver<usize>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = UnixStream::connect(&upstream).await.unwrap();
+        let mut silenced = silenced.clone();
+        silenced.mark_unchanged();
+        connections.spawn(async move {
+            tokio::select! {
+                _ = io::copy_bidirectional(&mut client, &mut server) => {}
+                _ = silenced.changed() => future::pending().await,
+            }
+        });
+    }
+}
+
+/// Starts [`forward`] in front of a database. Returns the URL by which it is reached through it.
+fn start_proxy(
+    url: &str,
+    between: &Path,
+    silenced: watch::Receiver<usize>,
+) -> (JoinHandle<()>, String) {
+    let config = url.parse::<tokio_postgres::Config>().unwrap();
+    let [Host::Unix(folder)] = config.get_hosts() else { panic!("{url}") };
+    let upstream = folder.join(format!(".s.PGSQL.{}", config.get_ports()[0]));
+    let encoded = |path: &Path| path.to_str().unwrap().replace('/', "%2F");
+    let through = url.replace(&encoded(folder), &encoded(between));
+    assert_ne!(through, url);
+    let listener = UnixListener::bind(between.join(upstream.file_name().unwrap())).unwrap();
+    (tokio::spawn(forward(listener, upstream, silenced)), through)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_whose_connection_closes_fails_at_once_and_leaves_no_task() {
+    let database = TestDatabase::empty().await;
+    let between = tempfile::tempdir().unwrap();
+    let (_silence, silenced) = watch::channel(0);
+    let (proxy, url) = start_proxy(&database.url, between.path(), silenced);
+    let pool = Database::new(&url, 2).unwrap();
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let idle = pool.read().await.unwrap();
+    let mut running = pool.read().await.unwrap();
+    drop(idle);
+    assert!(tasks() > before);
+    let statement = diesel::sql_query("SELECT pg_sleep(60)");
+    let execute = statement.execute(&mut *running);
+    let close = async {
+        let watcher = database.connect().await;
+        let sleeps = "SELECT EXISTS (SELECT FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event = 'PgSleep')";
+        while !watcher.query_one(sleeps, &[]).await.unwrap().get::<_, bool>(0) {}
+        proxy.abort();
+    };
+    let (failed, ()) =
+        time::timeout(Duration::from_secs(20), async { tokio::join!(execute, close) })
+            .await
+            .expect("the failure in time");
+    failed.unwrap_err();
+    drop(running);
+    let ended = async {
+        while tasks() > before - 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    time::timeout(Duration::from_secs(20), ended).await.expect("the end of the tasks");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_connections_to_the_database_go_silent_opens_others() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let ticket = anna.create_ticket("Is anybody there?").await;
+    let between = tempfile::tempdir().unwrap();
+    let (silence, silenced) = watch::channel(0);
+    let (proxy, url) = start_proxy(&server.database.url, between.path(), silenced);
+    let node = server.node_at(&url).await;
+    let mut socket = Socket::open(&node.address().to_string(), anna.token.as_deref()).await;
+    socket.watch_ticket("1", &ticket.id, None).await;
+    socket.caught_up().await;
+    silence.send_modify(|silences| *silences += 1);
+    anna.comment(&ticket, "Yes.").await;
+    // Longer than a statement may go without an answer, and a margin.
+    let limit = Duration::from_secs(90);
+    let seen = async {
+        loop {
+            if let Incoming::Message(message) = socket.incoming_within(limit).await
+                && message.to_string().contains("CommentAdded")
+            {
+                break;
+            }
+        }
+    };
+    time::timeout(limit, seen).await.expect("the event in time");
+    node.stop().await;
+    proxy.abort();
     server.stop().await;
 }

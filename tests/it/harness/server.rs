@@ -21,7 +21,7 @@ use ticketwire::{
         service_token::Scope,
     },
     service::{
-        self, closing, erasure,
+        self, ServiceError, closing, erasure,
         service_token::{self, NewServiceToken},
         staff::{self, NewAccount},
     },
@@ -78,6 +78,12 @@ impl TestServer {
     /// Starts a second node on the same database. Stop it before the server.
     pub async fn second_node(&self) -> App {
         start_app(&self.database.url, &self.clock).await
+    }
+
+    /// Starts a second node on the same database, which it reaches by another URL. Stop it before the
+    /// server.
+    pub async fn node_at(&self, url: &str) -> App {
+        start_app(url, &self.clock).await
     }
 
     /// Stops the server and starts another on the same database.
@@ -193,12 +199,18 @@ impl TestServer {
     /// Closes tickets like [`close_resolved`](Self::close_resolved), as the background task of a node
     /// does: at once.
     pub async fn close_resolved_now(&self, after_days: u32) -> usize {
+        self.try_to_close_resolved(after_days).await.unwrap()
+    }
+
+    /// Does what [`Self::close_resolved_now`] does, and returns the last error.
+    pub async fn try_to_close_resolved(&self, after_days: u32) -> Result<usize, ServiceError> {
         let database = Database::new(&self.database.url, 2).unwrap();
         let mut config = config();
         config.tickets.close_resolved_after_days = after_days;
         let services =
             app::services(&config, database.clone(), ambient(&self.clock), CHEAP).unwrap();
-        let closed = closing::close_resolved(&Actor::System, &services).await.unwrap();
+        // Boxed, since it is large.
+        let closed = Box::pin(closing::close_resolved(&Actor::System, &services)).await;
         database.close();
         closed
     }

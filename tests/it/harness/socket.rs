@@ -227,8 +227,13 @@ impl Socket {
 
     /// Waits for a message, a close frame or the end of the connection.
     pub async fn incoming(&mut self) -> Incoming {
+        self.incoming_within(TIMEOUT).await
+    }
+
+    /// Waits like [`Self::incoming`], for another time.
+    pub async fn incoming_within(&mut self, limit: Duration) -> Incoming {
         loop {
-            let message = time::timeout(TIMEOUT, self.0.next()).await.expect("a message in time");
+            let message = time::timeout(limit, self.0.next()).await.expect("a message in time");
             return match message {
                 Some(Ok(Message::Text(text))) => {
                     Incoming::Message(serde_json::from_str(&text).unwrap())
