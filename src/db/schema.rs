@@ -636,7 +636,6 @@ diesel::joinable!(recovery_codes -> accounts (account_id));
 diesel::joinable!(redacted_attachments -> comments (comment_id));
 diesel::joinable!(redacted_attachments -> tickets (ticket_id));
 diesel::joinable!(saved_views -> accounts (account_id));
-diesel::joinable!(search_documents -> tickets (ticket_id));
 diesel::joinable!(second_factors -> accounts (account_id));
 diesel::joinable!(sessions -> accounts (account_id));
 diesel::joinable!(sign_in_challenges -> accounts (account_id));

@@ -141,7 +141,7 @@ impl SearchQuery {
 
     /// Splits off the last word, which may be the beginning of a longer one. Returns the text
     /// before it and the word, or `None` if the last word contains other characters than letters
-    /// and digits.
+    /// and digits. The text before it is empty if the word is an alternative of its own, after `or`.
     pub fn last_word(&self) -> Option<(&str, &str)> {
         let text = self.text();
         let start = text
@@ -149,6 +149,7 @@ impl SearchQuery {
             .map_or(0, |space| space + text[space..].chars().next().map_or(0, char::len_utf8));
         let (head, last) = text.split_at(start);
         let plain = !last.is_empty() && last.chars().all(char::is_alphanumeric);
+        let head = if ends_in_or(head) { "" } else { head };
         plain.then_some((head, last))
     }
 
@@ -180,6 +181,15 @@ fn indexable(text: &str) -> String {
 fn has_operators(text: &str) -> bool {
     text.split_whitespace()
         .any(|word| word.starts_with('-') || word.contains('"') || word.eq_ignore_ascii_case("or"))
+}
+
+/// Whether a text ends in an `or` that separates what is before it from what follows. At the beginning
+/// and in a phrase it is a word.
+fn ends_in_or(text: &str) -> bool {
+    let mut words = text.split_whitespace().rev();
+    words.next().is_some_and(|last| last.eq_ignore_ascii_case("or"))
+        && words.next().is_some()
+        && text.matches('"').count().is_multiple_of(2)
 }
 
 /// Returns a text with its internationalised domains in ASCII, and those in ASCII in Unicode, also
