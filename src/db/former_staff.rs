@@ -2,7 +2,7 @@
 
 use diesel::{
     prelude::*,
-    sql_types::{BigInt, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Nullable, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -12,7 +12,11 @@ use super::{
     schema::former_staff,
     ticket::{ACCOUNT_CHANGES, TicketRow},
 };
-use crate::domain::{clock::Timestamp, ids::AccountId, ticket::Ticket};
+use crate::domain::{
+    clock::Timestamp,
+    ids::{AccountId, TicketId},
+    ticket::Ticket,
+};
 
 /// Records that an account lost access through `actor`, or through the operator.
 pub async fn insert(
@@ -88,23 +92,51 @@ pub async fn delete(db: &mut Connection, account: AccountId) -> Result<(), DbErr
     Ok(())
 }
 
-/// Returns up to `limit` tickets that are assigned to an account and not closed, and locks them
-/// until the transaction ends.
+/// Returns up to `limit` tickets that are assigned to an account and not closed, by their ids: those that
+/// follow `after`.
+pub async fn assigned_to(
+    db: &mut Connection,
+    account: AccountId,
+    after: Option<TicketId>,
+    limit: usize,
+) -> Result<Vec<TicketId>, DbError> {
+    let rows = diesel::sql_query(
+        "SELECT t.id FROM queue_entries q JOIN tickets t ON t.id = q.ticket_id
+         WHERE q.assignee_id = $1 AND q.status <> 'closed'
+           AND t.assignee_id = $1 AND t.status <> 'closed'
+           AND ($2 IS NULL OR q.ticket_id > $2)
+         ORDER BY q.ticket_id
+         LIMIT $3",
+    )
+    .bind::<SqlUuid, _>(account.0)
+    .bind::<Nullable<SqlUuid>, _>(after.map(|id| id.0))
+    .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
+    .load::<TicketIdRow>(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| TicketId(row.id)).collect())
+}
+
+#[derive(QueryableByName)]
+struct TicketIdRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+}
+
+/// Returns those of the tickets that are assigned to an account and not closed, and locks them until
+/// the transaction ends.
 pub async fn lock_tickets(
     db: &mut Connection,
     account: AccountId,
-    limit: i64,
+    ids: &[TicketId],
 ) -> Result<Vec<Ticket>, DbError> {
     // As in `closing`, the locked row decides.
     let rows = diesel::sql_query(format!(
-        "SELECT t.*, {ACCOUNT_CHANGES} FROM queue_entries q JOIN tickets t ON t.id = q.ticket_id
-         WHERE q.assignee_id = $1 AND q.status <> 'closed'
-           AND t.assignee_id = $1 AND t.status <> 'closed'
-         ORDER BY q.ticket_id
-         LIMIT $2 FOR NO KEY UPDATE OF t"
+        "SELECT t.*, {ACCOUNT_CHANGES} FROM tickets t
+         WHERE t.id = ANY ($2) AND t.assignee_id = $1 AND t.status <> 'closed'
+         ORDER BY t.id FOR NO KEY UPDATE OF t"
     ))
     .bind::<SqlUuid, _>(account.0)
-    .bind::<BigInt, _>(limit)
+    .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.0).collect::<Vec<_>>())
     .load::<TicketRow>(db)
     .await?;
     Ok(rows.into_iter().map(Ticket::from).collect())

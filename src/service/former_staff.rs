@@ -1,9 +1,12 @@
 //! Tickets of members of staff who lost access: they go back to the queue.
 
-use super::{ServiceError, Services, authorise};
+use super::{
+    ServiceError, Services, authorise,
+    each_ticket::{BATCH, Changed, change_each},
+};
 use crate::{
     db::{
-        Connection, account,
+        Connection, DbError, account,
         event::{self, NewTicketEvent},
         former_staff,
     },
@@ -11,14 +14,11 @@ use crate::{
         account::Account,
         actor::Actor,
         event::Audience,
-        ids::AccountId,
+        ids::{AccountId, TicketId},
         policy::{Action, Resource},
-        ticket::Ticket,
     },
 };
 
-/// How many tickets one transaction unassigns. All of them stay locked until it ends.
-const BATCH: i64 = 20;
 /// How many accounts one run processes.
 const MAX_ACCOUNTS: i64 = 100;
 
@@ -46,11 +46,39 @@ pub async fn return_tickets(actor: &Actor, services: &Services) -> Result<usize,
 }
 
 async fn return_all_of(services: &Services, account: AccountId) -> Result<usize, ServiceError> {
-    let mut returned = 0;
-    while let Some(batch) = return_batch(services, account).await? {
-        returned += batch;
+    let (mut changed, mut last) = (Changed::default(), None);
+    loop {
+        let tickets = {
+            let mut connection = services.database.read().await?;
+            former_staff::assigned_to(&mut connection, account, last, BATCH).await?
+        };
+        let Some(&furthest) = tickets.last() else { break };
+        last = Some(furthest);
+        change_each(tickets, &mut changed, |ids| return_some(services, account, ids)).await?;
     }
-    Ok(returned)
+    finish(services, account).await?;
+    changed.result()
+}
+
+/// Deletes the record of an account that has access again or no tickets to return.
+async fn finish(services: &Services, id: AccountId) -> Result<(), ServiceError> {
+    let finish = async |db: &mut Connection| {
+        if former_staff::lock(db, id).await?.is_some()
+            && (has_access(db, id).await?
+                || former_staff::assigned_to(db, id, None, 1).await?.is_empty())
+        {
+            former_staff::delete(db, id).await?;
+        }
+        Ok(())
+    };
+    Ok(services.database.write_without_events(finish).await?)
+}
+
+/// Whether an account has access as staff. It stays so until the transaction ends: who loses access
+/// again meanwhile is recorded again.
+async fn has_access(db: &mut Connection, id: AccountId) -> Result<bool, DbError> {
+    let found = account::lock_shared(db, id).await?;
+    Ok(found.iter().any(Account::is_active_staff))
 }
 
 /// Waits until somebody loses access through this node.
@@ -58,17 +86,21 @@ pub async fn until_needed(services: &Services) {
     services.former_staff.notified().await;
 }
 
-/// Unassigns some tickets of an account. Returns how many, or `None` if it has no others.
-async fn return_batch(
+/// Unassigns those of the tickets that are assigned to an account without access. Returns how many.
+async fn return_some(
     services: &Services,
     account: AccountId,
-) -> Result<Option<usize>, ServiceError> {
+    ids: Vec<TicketId>,
+) -> Result<usize, ServiceError> {
     let now = services.ambient.now();
     services
         .database
         .write(async |db| {
-            let Some(actor_id) = former_staff::lock(db, account).await? else { return Ok(None) };
-            let mut tickets = tickets_to_return(db, account).await?;
+            let Some(actor_id) = former_staff::lock(db, account).await? else { return Ok(0) };
+            if has_access(db, account).await? {
+                return Ok(0);
+            }
+            let mut tickets = former_staff::lock_tickets(db, account, &ids).await?;
             for ticket in &mut tickets {
                 let events = ticket.unassign(now).into_iter().map(|event| NewTicketEvent {
                     event,
@@ -79,24 +111,7 @@ async fn return_batch(
                 let events = events.collect::<Vec<_>>();
                 event::save_with_events(db, ticket, &events).await?;
             }
-            if tickets.is_empty() {
-                former_staff::delete(db, account).await?;
-                return Ok(None);
-            }
-            Ok(Some(tickets.len()))
+            Ok(tickets.len())
         })
         .await
-}
-
-/// Locks the next tickets of an account, unless it has access again.
-async fn tickets_to_return(
-    db: &mut Connection,
-    id: AccountId,
-) -> Result<Vec<Ticket>, ServiceError> {
-    // Locked, so that who loses access again meanwhile is recorded again.
-    let found = account::lock_shared(db, id).await?;
-    if found.iter().any(Account::is_active_staff) {
-        return Ok(vec![]);
-    }
-    Ok(former_staff::lock_tickets(db, id, BATCH).await?)
 }

@@ -23,6 +23,7 @@ pub mod comment_edit;
 pub mod customer;
 pub mod delivery;
 pub mod demo;
+mod each_ticket;
 pub mod erasure;
 pub mod error;
 pub mod follow_up;

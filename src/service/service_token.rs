@@ -56,7 +56,7 @@ pub async fn create(
 ) -> Result<Issued, ServiceError> {
     authorise_with_proof(actor, services, Action::CreateServiceTokens).await?;
     let now = services.ambient.now();
-    let (name, key) = new.validate(now)?;
+    let (name, key) = new.validate()?;
     let fingerprint = new.fingerprint(&name);
     let call = actor.account_id().map(|account| IdempotentCall { account, key, fingerprint });
     let token = new.into_token(ServiceTokenId(services.ambient.uuid()), name, actor, now);
@@ -72,6 +72,11 @@ pub async fn create(
                 let found = service_token::by_id(db, ServiceTokenId(earlier)).await?;
                 return found.map(Some).ok_or(ServiceError::NotFound);
             }
+            // Not before: a repetition may come after that time.
+            if row.expires_at.is_some_and(|at| at <= now) {
+                let message = "The time at which the token expires must be in the future.";
+                return Err(UserError::new("expiresAt", UserErrorCode::Invalid, message).into());
+            }
             service_token::insert(db, row, hash).await?;
             let created = AccountEvent::ServiceTokenCreated { token_id: row.id };
             record(db, actor, created, now).await?;
@@ -85,16 +90,12 @@ pub async fn create(
 }
 
 impl NewServiceToken {
-    fn validate(&self, now: Timestamp) -> Result<(Label, Option<IdempotencyKey>), ServiceError> {
+    fn validate(&self) -> Result<(Label, Option<IdempotencyKey>), ServiceError> {
         let mut validation = Validation::default();
         let name = validation.text("name", "The name", Label::parse(&self.name));
         if self.scopes.is_empty() {
             let message = "Choose at least one scope. A token without scopes may not do anything.";
             validation.add(UserError::new("scopes", UserErrorCode::Required, message));
-        }
-        if self.expires_at.is_some_and(|at| at <= now) {
-            let message = "The time at which the token expires must be in the future.";
-            validation.add(UserError::new("expiresAt", UserErrorCode::Invalid, message));
         }
         let key = validation.idempotency_key(self.idempotency_key.as_deref());
         validation.finish(name.zip(key))

@@ -179,9 +179,6 @@ pub async fn invite(
     let email = validation.text("email", "The e-mail address", EmailAddress::parse(&new.email));
     let name = validation.text("name", "The name", PersonName::parse(&new.name));
     let key = validation.idempotency_key(new.idempotency_key.as_deref());
-    if !priority_mail::goes_out(&mut *services.database.read().await?).await? {
-        validation.add(no_invitations());
-    }
     let (owner, key) = validation.finish(email.zip(name).zip(key))?;
     let now = services.ambient.now();
     let account = &new_account(services, owner, new.role, new.locale, now);
@@ -195,6 +192,10 @@ pub async fn invite(
             if let Some(earlier) = call.earlier_result(db, account.id.0, now).await? {
                 let found = account::by_ids(db, &[AccountId(earlier)]).await?;
                 return found.into_iter().next().ok_or(ServiceError::NotFound);
+            }
+            // Not before: mail may have been switched off since the earlier call.
+            if !priority_mail::goes_out(db).await? {
+                return Err(no_invitations().into());
             }
             insert_invited(actor, services, db, account, now).await?;
             Ok(account.clone())

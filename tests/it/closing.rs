@@ -5,7 +5,10 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tokio::join;
 
-use crate::harness::{Client, TestServer, client::Ticket, mail::MailFixture};
+use crate::{
+    harness::{Client, TestServer, client::Ticket, mail::MailFixture},
+    staff::refuse_changes_of,
+};
 
 const HISTORY: &str = "query($id: ID!) { node(id: $id) { ... on Ticket { status version updatedAt
     timeline { nodes { __typename actor { name } occurredAt ... on StatusChanged { fromStatus toStatus } } } } } }";
@@ -95,6 +98,25 @@ async fn concurrent_nodes_close_each_resolved_ticket_once() {
     transaction.batch_execute(&reopen).await.unwrap();
     transaction.commit().await.unwrap();
     assert_eq!(server.close_resolved(1).await, 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_that_cannot_be_closed_holds_up_no_other() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut tickets = vec![];
+    for n in 0..45 {
+        tickets.push(resolved(&anna, &format!("t{n}")).await);
+    }
+    let database = server.database.connect().await;
+    database.batch_execute(&refuse_changes_of("t0")).await.unwrap();
+    server.clock.advance(TimeDelta::days(2));
+    server.quiet().await;
+    let failed = server.try_to_close_resolved(1).await.unwrap_err();
+    assert!(failed.to_string().contains("this ticket cannot be changed"), "{failed}");
+    let left = "SELECT string_agg(summary, ' ') FROM tickets WHERE status <> 'closed'";
+    assert_eq!(database.query_one(left, &[]).await.unwrap().get::<_, String>(0), "t0");
     server.stop().await;
 }
 

@@ -66,6 +66,35 @@ fn ledger(name: &str) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn accounts_can_be_paged_past_an_erased_one() {
+    let server = TestServer::start().await;
+    let ada = admin(&server).await;
+    for name in ["Anna", "Boris", "Clara"] {
+        let id = server.customer(name).await.account_id().await;
+        if name == "Boris" {
+            erase(&ada, &id, "KEEP").await;
+        }
+    }
+    let query = "query($first: Int, $after: String, $last: Int, $before: String) {
+        accounts(first: $first, after: $after, last: $last, before: $before) {
+            edges { cursor node { name } } } }";
+    for (size, from) in [("first", "after"), ("last", "before")] {
+        let (mut names, mut cursor) = (vec![], Value::Null);
+        loop {
+            let data = ada.ok(query, json!({ size: 1, from: cursor })).await;
+            let Some(edge) = data["accounts"]["edges"].get(0).cloned() else { break };
+            names.push(edge["node"]["name"].as_str().unwrap().to_owned());
+            cursor = edge["cursor"].clone();
+        }
+        names.sort();
+        assert_eq!(names.len(), 4, "{names:?}");
+        names.dedup();
+        assert_eq!(names.len(), 4, "{names:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_erased_account_leaves_no_name_and_no_address_and_its_conversations_stay() {
     let fixture = MailFixture::start_with(&[("mail.window_seconds", "30")]).await;
     let MailFixture { server, smtp, anna, boris } = &fixture;

@@ -96,6 +96,7 @@ async fn a_service_token_expires_and_is_created_once_for_a_key() {
     );
     input["name"] = json!("another");
     assert_eq!(create(&input).await["userErrors"][0]["code"], "IDEMPOTENCY_KEY_REUSED");
+    input["idempotencyKey"] = Value::Null;
     input["expiresAt"] = json!("2026-01-01T11:00:00Z");
     let refused = create(&input).await;
     assert_eq!(refused["userErrors"], json!([{ "field": ["expiresAt"], "code": "INVALID" }]));
@@ -110,6 +111,23 @@ async fn a_service_token_expires_and_is_created_once_for_a_key() {
     assert_eq!(panel.send(PROVISION, json!({})).await.code(), "UNAUTHENTICATED");
     socket.subscribe("1", HANDOFF, json!({})).await;
     assert_eq!(socket.close_code().await, 4401);
+    server.stop().await;
+}
+
+/// Who has not received the answer learns later too that the token exists.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_can_be_repeated_after_the_service_token_has_expired() {
+    let server = TestServer::start().await;
+    let ilya = server.sign_up("Ilya", Role::Admin).await;
+    let input = json!({ "name": "panel", "scopes": ["PROVISION_CUSTOMERS"], "idempotencyKey": "1",
+        "expiresAt": "2026-01-01T12:01:00Z" });
+    let create =
+        async || ilya.ok(CREATE, json!({ "input": input })).await["createServiceToken"].clone();
+    let created = create().await;
+    assert!(created["token"].is_string(), "{created}");
+    server.clock.advance(TimeDelta::minutes(2));
+    let repeated = create().await;
+    assert_eq!(repeated["serviceToken"], created["serviceToken"]);
     server.stop().await;
 }
 
