@@ -3,7 +3,7 @@
 use diesel::{
     pg::Pg,
     prelude::*,
-    sql_types::{Array, BigInt, Bool, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Bool, Integer, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -72,6 +72,8 @@ pub struct StoredNotifications {
     pub notifications: Vec<DeliveredNotification>,
     /// All notifications up to this position are stored.
     pub until: i64,
+    /// The tag of the current epoch of the feed.
+    pub epoch: i32,
     /// Whether there may be more that are stored.
     pub has_more: bool,
 }
@@ -153,11 +155,12 @@ pub async fn following(
     delivered: &[NotificationId],
     limit: usize,
 ) -> Result<StoredNotifications, DbError> {
-    let Reach { pos: until, has_late } = reach(db, after).await?;
+    let Reach { pos: until, epoch, has_late } = reach(db, after).await?;
     let rows = i64::try_from(limit).unwrap_or(i64::MAX);
     let stored = |rows: Vec<NotificationRow>, has_more| StoredNotifications {
         notifications: rows.into_iter().map(NotificationRow::delivered).collect(),
         until,
+        epoch,
         has_more,
     };
     if has_late {
@@ -211,6 +214,9 @@ struct Reach {
     /// All notifications up to this position are stored.
     #[diesel(sql_type = BigInt)]
     pos: i64,
+    /// The tag of the current epoch of the feed.
+    #[diesel(sql_type = Integer)]
+    epoch: i32,
     /// Whether some after the stream's position were stored late.
     #[diesel(sql_type = Bool)]
     has_late: bool,
@@ -218,7 +224,8 @@ struct Reach {
 
 async fn reach(db: &mut Connection, after: i64) -> Result<Reach, DbError> {
     Ok(diesel::sql_query(
-        "SELECT pos, EXISTS (SELECT FROM notifications WHERE late_pos > $1) AS has_late
+        "SELECT pos, EXISTS (SELECT FROM notifications WHERE late_pos > $1) AS has_late,
+                coalesce((SELECT tag FROM feed_epochs ORDER BY epoch DESC LIMIT 1), 0) AS epoch
          FROM consumer_offsets WHERE name = 'notifications'",
     )
     .bind::<BigInt, _>(after)

@@ -51,7 +51,7 @@ pub(super) fn resync_after_rewind(position: i64, rewound_to: i64) -> Option<Resy
 
 /// Returns whether the history up to a cursor is part of the current history: its epoch is known,
 /// and every later epoch begins at or after the cursor.
-fn is_in_history(cursor: Cursor, epochs: &[Epoch]) -> bool {
+pub(super) fn is_in_history(cursor: Cursor, epochs: &[Epoch]) -> bool {
     let Some(index) = epochs.iter().position(|epoch| epoch.tag == cursor.epoch) else {
         return false;
     };
@@ -71,7 +71,12 @@ impl EventLog {
         after: Cursor,
         end: i64,
     ) -> Result<Option<ResyncReason>, SubscribeError> {
-        let reason = resync_at_start(kind, after, end, &self.hub.epochs());
+        let mut epochs = self.hub.epochs();
+        // This node may not have read an epoch yet in which another has issued the cursor.
+        if epochs.iter().all(|epoch| epoch.tag != after.epoch) {
+            epochs = feed::epochs(&mut *self.database.read().await?).await?;
+        }
+        let reason = resync_at_start(kind, after, end, &epochs);
         // Another node may have issued the cursor: this one may not have read that far yet.
         if reason.is_none() && after.pos > end && after.pos > self.feed_head().await? {
             return Err(SubscribeError::CursorAhead);

@@ -13,7 +13,7 @@ use tokio::time;
 
 use super::{
     buffer::ControlSignal,
-    continuity::resync_after_rewind,
+    continuity::{is_in_history, resync_after_rewind},
     error::SubscribeError,
     item::{CHECKPOINT_INTERVAL, ResyncReason},
     log::EventLog,
@@ -26,6 +26,7 @@ use crate::{
     db::{
         DbError,
         consumer::{self, NOTIFICATIONS},
+        feed,
         notification::{self, DeliveredNotification},
         unread,
     },
@@ -88,7 +89,7 @@ pub struct NotificationStream {
     waker: NotificationWaker,
     /// Whether there may be notifications after those that were read.
     unread: bool,
-    /// The epoch of the position. A rewind that this has not processed yet may have begun another.
+    /// The epoch of the cursors. A rewind that this has not processed yet may have begun another.
     epoch: i32,
     /// The position in the feed up to which notifications were delivered.
     position: i64,
@@ -273,6 +274,13 @@ impl NotificationStream {
             PAGE,
         )
         .await?;
+        if stored.epoch != self.epoch {
+            let epochs = feed::epochs(&mut connection).await?;
+            // Otherwise a rewind is about to end the stream: its cursors must not seem good.
+            if is_in_history(self.cursor(), &epochs) {
+                self.epoch = stored.epoch;
+            }
+        }
         self.unread = stored.has_more;
         if stored.notifications.is_empty() {
             self.advance_to(self.position.max(stored.until));

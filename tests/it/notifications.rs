@@ -72,6 +72,40 @@ async fn notifications_report_what_others_do_until_they_are_read() {
     server.stop().await;
 }
 
+/// As after a failover that has lost nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_open_while_an_epoch_began_can_be_resumed() {
+    let server = TestServer::start().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    server.quiet().await;
+    let mut socket = anna.socket().await;
+    socket.subscribe("1", STREAM, json!({})).await;
+    socket.item().await;
+    let promote = "UPDATE feed_epochs SET timeline = timeline - 1";
+    server.database.connect().await.batch_execute(promote).await.unwrap();
+    boris.comment(&ticket, "We look into it.").await;
+    let cursor = loop {
+        let item = socket.item().await;
+        if item["notification"]["kind"] == "SUPPORT_ANSWERED" {
+            break item["cursor"].clone();
+        }
+    };
+    let epochs = "SELECT count(*) FROM feed_epochs";
+    let row = server.database.connect().await.query_one(epochs, &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 2);
+    let mut socket = anna.socket().await;
+    socket.subscribe("1", STREAM, json!({ "after": cursor })).await;
+    let last = loop {
+        let item = socket.item().await;
+        if item["__typename"] != "NotificationAdded" {
+            break item;
+        }
+    };
+    assert_eq!(last["__typename"], "NotificationCheckpoint");
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn notifications_are_listed_page_by_page() {
     let server = TestServer::start().await;
