@@ -92,6 +92,23 @@ pub enum SecurityChange {
     SecondFactorFailed,
 }
 
+impl SecurityChange {
+    /// Returns the name of the kind of change.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NewDevice => "new device",
+            Self::PasswordChanged => "password changed",
+            Self::EmailChanged => "e-mail changed",
+            Self::SecondFactorAdded { .. } => "second factor added",
+            Self::SecondFactorRemoved { .. } => "second factor removed",
+            Self::SecondFactorsReset => "second factors reset",
+            Self::RecoveryCodeUsed { .. } => "recovery code used",
+            Self::RecoveryCodesRegenerated => "recovery codes regenerated",
+            Self::SecondFactorFailed => "second factor failed",
+        }
+    }
+}
+
 impl fmt::Debug for PriorityMail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

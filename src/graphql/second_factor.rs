@@ -417,7 +417,7 @@ impl SecondFactorMutation {
     ///
     /// Call `reauthenticate` first: `REAUTHENTICATION_REQUIRED` otherwise. Other user errors:
     /// `NOT_AVAILABLE` if your account has no second factor, and `EXPIRED` if your session ended
-    /// meanwhile.
+    /// meanwhile. `RATE_LIMITED` beyond ten calls an hour.
     async fn regenerate_recovery_codes(
         &self,
         ctx: &Context<'_>,

@@ -178,7 +178,7 @@ impl SessionMutation {
     /// password, an unknown address and a disabled account are the same user error,
     /// `INVALID_CREDENTIALS`. `RATE_LIMITED` after 10 failed calls for an account from one
     /// network address within 15 minutes; wider limits apply to each account and each network
-    /// address as a whole.
+    /// address as a whole, and 100 sessions an hour can be begun with the password alone.
     async fn sign_in(
         &self,
         ctx: &Context<'_>,

@@ -222,7 +222,6 @@ pub(super) async fn mail(
                        method, or sign in again from the control panel.";
         return Err(UserError::new("method", UserErrorCode::NotAvailable, message).into());
     }
-    rate_limit::count_mail(services, Limit::Code, account.email.as_str(), origin).await?;
     let code = Code::random(|| services.ambient.bytes());
     let hash = services.keys.hash(holder.as_bytes(), code.expose());
     let now = services.ambient.now();
@@ -231,6 +230,9 @@ pub(super) async fn mail(
     services
         .database
         .write(async |db| {
+            // What the pause refuses does not count.
+            let email = account.email.as_str();
+            rate_limit::count_mail(services, db, Limit::Code, email, origin).await?;
             let stored =
                 challenge::store_code(db, (holder, account.id), hash, times, EMAIL_CODE_PAUSE);
             stored.await?.map_err(|sent_at| ServiceError::RateLimited {

@@ -5,7 +5,7 @@ use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, customer,
     rate_limit::{self, Limit},
     session::{
-        self, SignInStep,
+        self, FirstStep, SignInStep,
         log::{self, Proof},
     },
 };
@@ -121,7 +121,8 @@ async fn sign_in(
     let customer = account.ok_or_else(invalid_link)?;
     *account_id = Some(customer.id);
     rate_limit::refund(services, attempt).await?;
-    session::begin_session_or_challenge(services, customer, origin).await
+    let step = FirstStep::Handoff;
+    session::begin_session_or_challenge(services, customer, origin, step).await
 }
 
 /// Uses up a handoff and returns its customer, or `None` if they may not sign in with it. The

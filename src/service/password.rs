@@ -160,7 +160,11 @@ pub async fn request_reset(
 ) -> Result<(), ServiceError> {
     let email = EmailAddress::parse(email)
         .map_err(|error| UserError::text("email", "The e-mail address", error))?;
-    rate_limit::count_mail(services, Limit::Link, email.as_str(), origin).await?;
+    {
+        let mut connection = services.database.read().await?;
+        let email = email.as_str();
+        rate_limit::count_mail(services, &mut connection, Limit::Link, email, origin).await?;
+    }
     let token = BearerToken::of(TokenKind::PasswordReset, &services.ambient);
     let mail = PriorityMail::PasswordReset { token: token.expose().to_owned() };
     let now = services.ambient.now();

@@ -3,7 +3,7 @@
 
 use chrono::TimeDelta;
 
-use super::Services;
+use super::{Services, rate_limit};
 use crate::{
     db::{
         Connection, DbError,
@@ -67,7 +67,8 @@ pub(super) async fn goes_out(db: &mut Connection) -> Result<bool, DbError> {
     Ok(installation::mail_enabled(db).await?.unwrap_or(false))
 }
 
-/// Plans a security notice to an account's owner, at the address that `owner` has.
+/// Plans a security notice to an account's owner, at the address that `owner` has. Does nothing after
+/// ten notices about one kind of change within an hour: mail of others would wait behind them.
 pub(super) async fn notify_owner(
     services: &Services,
     db: &mut Connection,
@@ -76,6 +77,9 @@ pub(super) async fn notify_owner(
     origin: &ClientOrigin,
     now: Timestamp,
 ) -> Result<(), DbError> {
+    if !rate_limit::may_notify(db, owner, change.name(), now).await? {
+        return Ok(());
+    }
     let mail = PriorityMail::SecurityNotice {
         change,
         device: origin.device().map(str::to_owned),

@@ -71,6 +71,8 @@ const CODES_PER_DAY: (i32, TimeDelta) = (20, TimeDelta::days(1));
 const TOLERATED_WRONG_CODES: (i32, TimeDelta) = (2, TimeDelta::weeks(1));
 const NOTICES_OF_WRONG_CODES: (i32, TimeDelta) = (1, TimeDelta::days(1));
 const MAILS_PER_RECIPIENT: (i32, TimeDelta) = (10, TimeDelta::hours(1));
+const SIGN_INS: (i32, TimeDelta) = (100, TimeDelta::hours(1));
+const RECOVERY_CODES: (i32, TimeDelta) = (10, TimeDelta::hours(1));
 const INVITATIONS_BY_CUSTOMER: (i32, TimeDelta) = (20, TimeDelta::hours(1));
 const INVITATIONS_BY_STAFF: (i32, TimeDelta) = (100, TimeDelta::hours(1));
 const INVITATIONS_OF_ADDRESS_BY_ONE: (i32, TimeDelta) = (3, TimeDelta::days(1));
@@ -255,13 +257,13 @@ pub(super) async fn refund(
 /// the address has received too many.
 pub(super) async fn count_mail(
     services: &Services,
+    db: &mut Connection,
     limit: Limit,
     email: &str,
     origin: &ClientOrigin,
 ) -> Result<(), ServiceError> {
     let (name, network, email) = (limit.name(), network(origin), canonical(email));
-    let mut connection = services.database.read().await?;
-    let known = session::knows_network(&mut connection, email.as_str(), origin).await?;
+    let known = session::knows_network(db, email.as_str(), origin).await?;
     let mut key = vec!["mail", name, email.as_str()];
     if known {
         key.push("known address");
@@ -271,7 +273,46 @@ pub(super) async fn count_mail(
         buckets.push(bucket(&["mail", name, "from site", &site.to_string()], PER_SITE));
     }
     buckets.push(bucket(&key, MAILS_PER_RECIPIENT));
-    add_to(&buckets, services, &mut connection).await
+    add_to(&buckets, services, db).await
+}
+
+/// Counts a sign-in with a password alone. Call this in the transaction that begins the session.
+///
+/// # Errors
+/// Returns [`ServiceError::RateLimited`] if the account was signed in to too often.
+pub(super) async fn count_sign_in(
+    services: &Services,
+    db: &mut Connection,
+    account: AccountId,
+) -> Result<(), ServiceError> {
+    let buckets = [bucket(&["sign-ins", &account.0.to_string()], SIGN_INS)];
+    add_to(&buckets, services, db).await
+}
+
+/// Counts a replacement of recovery codes. Call this in the transaction that replaces them.
+///
+/// # Errors
+/// Returns [`ServiceError::RateLimited`] if the account's codes were replaced too often.
+pub(super) async fn count_recovery_codes(
+    services: &Services,
+    db: &mut Connection,
+    account: AccountId,
+) -> Result<(), ServiceError> {
+    let buckets = [bucket(&["recovery codes", &account.0.to_string()], RECOVERY_CODES)];
+    add_to(&buckets, services, db).await
+}
+
+/// Counts a security notice about one kind of change, and returns whether it is mailed. Beyond the
+/// limit, the audit trail alone has the change.
+pub(super) async fn may_notify(
+    db: &mut Connection,
+    owner: &Account,
+    change: &str,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let email = owner.email.canonical();
+    let notices = ["mail", "notice", change, &owner.id.0.to_string(), email.as_str()];
+    Ok(rate_limit::take(db, &bucket(&notices, MAILS_PER_RECIPIENT), now).await?.is_ok())
 }
 
 /// Counts a call that invites somebody to a ticket. Call this before its transaction, so that

@@ -112,10 +112,11 @@ async fn prove(
     let holder = identity.session.0;
     let email = Some(account.email.as_str());
     let mut attempts = vec![rate_limit::count(services, Limit::Password, email, origin).await?];
+    let has_password = verify_password(services, account.id, password).await?;
+    // Only now: a code beside a wrong password is not looked at.
     if code.is_some() {
         attempts.push(rate_limit::count(services, Limit::Code, email, origin).await?);
     }
-    let has_password = verify_password(services, account.id, password).await?;
     let verified = verify_code(services, identity, has_password, code.as_ref()).await?;
     let now = services.ambient.now();
     services

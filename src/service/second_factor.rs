@@ -316,7 +316,8 @@ fn last_second_factor() -> UserError {
 ///
 /// # Errors
 /// Returns a user error if the actor must
-/// [re-authenticate](super::reauthentication::reauthenticate) first or has no second factor.
+/// [re-authenticate](super::reauthentication::reauthenticate) first or has no second factor, and
+/// [`ServiceError::RateLimited`] after ten replacements within an hour.
 pub async fn regenerate_recovery_codes(
     actor: &Actor,
     services: &Services,
@@ -335,6 +336,7 @@ pub async fn regenerate_recovery_codes(
                                Configure a second factor first.";
                 return Err(UserError::of_input(UserErrorCode::NotAvailable, message).into());
             }
+            rate_limit::count_recovery_codes(services, db, account.id).await?;
             second_factor::set_recovery_codes(db, account.id, &hashes).await?;
             let event = AccountEvent::RecoveryCodesRegenerated {};
             let notice = SecurityChange::RecoveryCodesRegenerated;

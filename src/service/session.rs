@@ -142,7 +142,7 @@ async fn sign_in_with_password(
     if let (Checked::Outdated(new), Some(old)) = (checked, stored) {
         replace_hash(services, account.id, &old, &new).await?;
     }
-    begin_session_or_challenge(services, account, origin).await
+    begin_session_or_challenge(services, account, origin, FirstStep::Password).await
 }
 
 /// Returns the stored password of another account, whose verification takes as long as that of an
@@ -177,12 +177,26 @@ async fn replace_hash(
     account::rehash_password(&mut connection, account, old, new).await
 }
 
+/// The first step of a sign-in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum FirstStep {
+    /// A password, which can be used again and again: if it is enough, its uses are limited.
+    Password,
+    /// A handoff, which is used up.
+    Handoff,
+}
+
 /// Begins a session for an account that has passed the first step, or issues a challenge if
 /// the account has a second factor.
+///
+/// # Errors
+/// As [`begin`], and [`ServiceError::RateLimited`] after 100 sign-ins with the password alone within an
+/// hour.
 pub(super) async fn begin_session_or_challenge(
     services: &Services,
     account: Account,
     origin: &ClientOrigin,
+    step: FirstStep,
 ) -> Result<SignInStep, ServiceError> {
     let mut connection = services.database.read().await?;
     let factors = second_factor::of_account(&mut connection, account.id).await?;
@@ -196,7 +210,12 @@ pub(super) async fn begin_session_or_challenge(
     let (token, session) = new_session(services, &account, origin, confined, now);
     services
         .database
-        .write(async |db| begin(services, db, &account, &session, token.hash()).await)
+        .write(async |db| {
+            if step == FirstStep::Password {
+                rate_limit::count_sign_in(services, db, account.id).await?;
+            }
+            begin(services, db, &account, &session, token.hash()).await
+        })
         .await?;
     Ok(SignInStep::SignedIn(SignedIn { token, session, account }))
 }

@@ -327,6 +327,96 @@ async fn an_email_code_is_valid_for_two_minutes_and_only_the_latest_one_counts()
     fixture.server.stop().await;
 }
 
+/// Ten codes an hour are allowed: those that the pause refuses are not sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_is_requested_too_soon_does_not_count() {
+    let fixture = MailFixture::start().await;
+    let begin = async || {
+        let reply = fixture.anna.send(BEGIN, json!({ "input": { "method": "EMAIL" } })).await;
+        reply.at("/errors/0/extensions/retryAfterSeconds").clone()
+    };
+    assert_eq!(begin().await, Value::Null);
+    for _ in 0..12 {
+        assert_eq!(begin().await, 30);
+    }
+    for _ in 0..9 {
+        fixture.server.clock.advance(TimeDelta::seconds(30));
+        assert_eq!(begin().await, Value::Null);
+    }
+    fixture.server.clock.advance(TimeDelta::seconds(30));
+    assert!(begin().await.as_i64().unwrap() > 30);
+    fixture.server.stop().await;
+}
+
+/// Mail of others would wait behind the notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_account_does_to_itself_is_mailed_ten_times_an_hour() {
+    let fixture = MailFixture::start().await;
+    let (server, anna) = (&fixture.server, &fixture.anna);
+    let (app, _) = with_authenticator(server, anna).await;
+    server.clock.advance(TimeDelta::seconds(31));
+    let input =
+        json!({ "password": PASSWORD, "method": "AUTHENTICATOR", "code": app.code(server) });
+    assert!(reauthenticate(anna, input).await["validUntil"].is_string());
+    let before = server.clock.now();
+    let database = server.database.connect().await;
+    let planned = async || {
+        let count =
+            format!("SELECT count(*) FROM deliveries WHERE created_at > '{}'", before.to_rfc3339());
+        database.query_one(&count, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    server.clock.advance(TimeDelta::seconds(1));
+    let mut refused = 0;
+    for _ in 0..12 {
+        refused += i32::from(!anna.send(REGENERATE, json!({})).await.at("/errors").is_null());
+    }
+    assert_eq!((refused, planned().await), (2, 10));
+    for n in 0..12 {
+        let document = json!({ "query": SIGN_IN, "variables": { "input": {
+            "email": "boris@example.com", "password": PASSWORD } } });
+        let request = reqwest::Client::new().post(format!("http://{}/graphql", server.address()));
+        let sent = request.header("user-agent", format!("Device {n}")).json(&document).send().await;
+        let body = sent.unwrap().json::<Value>().await.unwrap();
+        assert!(body["data"]["signIn"]["session"].is_object(), "{body}");
+    }
+    assert_eq!(planned().await, 20);
+    fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sign_ins_of_an_account_are_limited() {
+    let server = TestServer::start().await;
+    server.customer("Anna").await;
+    let input = json!({ "input": { "email": "anna@example.com", "password": PASSWORD } });
+    // One was its sign-up's.
+    for _ in 1..100 {
+        let reply = server.anonymous().send(SIGN_IN, input.clone()).await;
+        assert!(reply.at("/data/signIn/session").is_object(), "{}", reply.body);
+    }
+    assert_eq!(server.anonymous().send(SIGN_IN, input).await.code(), "RATE_LIMITED");
+    server.clock.advance(TimeDelta::seconds(36));
+    assert!(sign_in(&server, "anna@example.com").await["session"].is_object());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_beside_a_wrong_password_does_not_count_as_a_wrong_code() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let (app, _) = with_authenticator(&server, &anna).await;
+    for _ in 0..2 {
+        for _ in 0..10 {
+            let input = json!({ "password": "wrong password", "method": "AUTHENTICATOR", "code": "123456" });
+            assert_eq!(code_of(&reauthenticate(&anna, input).await), "INVALID_CREDENTIALS");
+        }
+        server.clock.advance(TimeDelta::minutes(15));
+    }
+    let token = challenge(&server, "anna@example.com").await;
+    let verified = verify(&server, &token, "AUTHENTICATOR", &app.code(&server)).await;
+    assert!(verified["session"].is_object(), "{verified}");
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn email_codes_are_not_available_without_mail() {
     let server = TestServer::start().await;
