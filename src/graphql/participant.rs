@@ -8,7 +8,7 @@ use super::{
     id::GlobalId,
     ticket::Ticket,
 };
-use crate::service::{self, UserErrorCode};
+use crate::service;
 
 /// The input of `removeParticipant`.
 #[derive(InputObject)]
@@ -51,17 +51,9 @@ impl ParticipantMutation {
     ) -> Result<RemoveParticipantPayload, Failure> {
         ctx.identity()?;
         let id = GlobalId::ticket(&input.ticket_id).ok_or_else(Failure::not_found)?;
-        let removed = match GlobalId::account(&input.account_id) {
-            Some(account) => {
-                service::participant::remove(ctx.actor()?, ctx.services()?, id, account).await
-            }
-            None => Err(service::UserError::new(
-                "accountId",
-                UserErrorCode::NotFound,
-                "`accountId` is not the id of an account.",
-            )
-            .into()),
-        };
+        let account = GlobalId::account(&input.account_id);
+        let removed =
+            service::participant::remove(ctx.actor()?, ctx.services()?, id, account).await;
         Ok(match Outcome::of(removed)? {
             Outcome::Done(ticket) => {
                 RemoveParticipantPayload { ticket: ticket.map(Ticket::new), user_errors: vec![] }

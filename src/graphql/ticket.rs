@@ -507,11 +507,13 @@ impl TicketMutation {
         ctx.identity()?;
         let id = GlobalId::ticket(&input.ticket_id).ok_or_else(Failure::not_found)?;
         let seen_up_to = seen_up_to(ctx, id, input.seen_up_to.as_ref()).await?;
+        let (actor, services) = (ctx.actor()?, ctx.services()?);
         let updated = match changes(input, seen_up_to) {
-            Ok(changes) => {
-                service::ticket::update(ctx.actor()?, ctx.services()?, id, changes).await
+            Ok(changes) => service::ticket::update(actor, services, id, changes).await,
+            Err(error) => {
+                service::ticket::require_triage(actor, services, id).await?;
+                Err(error.into())
             }
-            Err(error) => Err(error.into()),
         };
         Ok(match Outcome::of(updated)? {
             Outcome::Done(ticket) => UpdateTicketPayload {

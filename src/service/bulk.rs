@@ -52,8 +52,9 @@ pub async fn update(
                 match ticket::apply(actor, &mut ticket, changes.clone(), (editor, now)) {
                     Ok(events) => changed.push((ticket, events)),
                     Err(illegal) => {
+                        let merged = (ticket.id, "ticketIds");
                         let error =
-                            merged::explain_in(actor, services, db, (ticket.id, illegal)).await?;
+                            merged::explain_in(actor, services, db, merged, illegal).await?;
                         results.insert(ticket.id, Err(error));
                     }
                 }

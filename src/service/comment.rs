@@ -158,7 +158,9 @@ pub async fn add(
         Ok(Made::Earlier(id)) => {
             repeated(actor, &mut *services.database.read().await?, CommentId(id)).await
         }
-        Err(error) => Err(merged::explain(actor, services, new.ticket_id, error).await),
+        Err(error) => {
+            Err(merged::explain(actor, services, (new.ticket_id, "ticketId"), error).await)
+        }
     }
 }
 

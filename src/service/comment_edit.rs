@@ -48,7 +48,10 @@ pub async fn edit(
             redaction::until_unshared().await;
             Ok(edited)
         }
-        Err(error) => Err(about_comment(merged::explain(actor, services, ticket, error).await)),
+        Err(error) => {
+            let merged = (ticket, "commentId");
+            Err(about_comment(merged::explain(actor, services, merged, error).await))
+        }
     }
 }
 

@@ -26,18 +26,19 @@ pub(super) async fn continues_in(
 }
 
 /// Replaces the error for a ticket that is closed by one that names the ticket in which it
-/// continues, if it was merged. Returns other errors unchanged.
+/// continues, if it was merged. `field` is the field of the input that names the ticket. Returns other
+/// errors unchanged.
 pub(super) async fn explain(
     actor: &Actor,
     services: &Services,
-    id: TicketId,
+    (id, field): (TicketId, &'static str),
     error: ServiceError,
 ) -> ServiceError {
     if !matches!(&error, ServiceError::Invalid(errors) if errors.iter().any(is_about_closed)) {
         return error;
     }
     let explained =
-        async { advice(actor, services, &mut *services.database.read().await?, id).await };
+        async { advice(actor, services, &mut *services.database.read().await?, (id, field)).await };
     match explained.await {
         Ok(Some(explained)) => explained.into(),
         // The first error is still true.
@@ -53,12 +54,13 @@ pub(super) async fn explain_in(
     actor: &Actor,
     services: &Services,
     db: &mut Connection,
-    (id, error): (TicketId, UserError),
+    merged: (TicketId, &'static str),
+    error: UserError,
 ) -> Result<UserError, DbError> {
     if !is_about_closed(&error) {
         return Ok(error);
     }
-    Ok(advice(actor, services, db, id).await?.unwrap_or(error))
+    Ok(advice(actor, services, db, merged).await?.unwrap_or(error))
 }
 
 /// Returns whether an error may be one for a ticket that is closed.
@@ -72,7 +74,7 @@ async fn advice(
     actor: &Actor,
     services: &Services,
     db: &mut Connection,
-    id: TicketId,
+    (id, field): (TicketId, &'static str),
 ) -> Result<Option<UserError>, DbError> {
     let Some((end, number)) = merges::continues_in(db, id).await? else { return Ok(None) };
     let number = services.number_prefix().format(number);
@@ -87,7 +89,7 @@ async fn advice(
         format!("Ask to be invited to {number}.")
     };
     let message = format!("This ticket was merged into {number} and continues there. {next}");
-    Ok(Some(UserError::new("ticketId", UserErrorCode::TicketMerged, message)))
+    Ok(Some(UserError::new(field, UserErrorCode::TicketMerged, message)))
 }
 
 /// Returns whether the actor can accept an invitation to a ticket.

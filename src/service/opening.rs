@@ -11,6 +11,7 @@ use super::{
     grouping::{Waiting, repeated, submit},
     queued::{Made, Opening},
     rate_limit::{count_write, too_frequent, uncount_write, write_bucket},
+    session::ensure_unchanged,
     upload,
     used::Used,
 };
@@ -135,6 +136,7 @@ async fn open_alone(services: &Services, opening: &Opening) -> Result<Made, Serv
         .write(async |db| {
             count_write(services, db, opening.counted).await?;
             opening.check(db).await?;
+            ensure_unchanged(&opening.counted.actor, db, services.ambient.now()).await?;
             open_checked(services, db, opening).await
         })
         .await;

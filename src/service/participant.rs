@@ -2,7 +2,8 @@
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account,
-    session::ensure_unchanged, ticket::public_event,
+    session::ensure_unchanged,
+    ticket::{public_event, require_visible},
 };
 use crate::{
     db::{event, notification, ticket as tickets},
@@ -20,25 +21,27 @@ use crate::{
 ///
 /// # Errors
 /// Returns an error if the actor may not see the ticket or may not remove the participant, and
-/// a user error if the customer opened the ticket.
+/// a user error if `account` is `None` or the customer opened the ticket.
 pub async fn remove(
     actor: &Actor,
     services: &Services,
     id: TicketId,
-    account: AccountId,
+    account: Option<AccountId>,
 ) -> Result<Option<Ticket>, ServiceError> {
     let editor = authorise_account(actor)?;
     let now = services.ambient.now();
     services
         .database
         .write(async |db| {
+            require_visible(actor, db, id).await?;
             let found = tickets::lock_participants(db, id).await?;
             let mut ticket = found.ok_or(ServiceError::NotFound)?;
             ensure_unchanged(actor, db, now).await?;
             authorise(actor, Action::ViewTicket, Resource::from(&ticket))?;
-            if account != editor {
+            if account != Some(editor) {
                 authorise(actor, Action::ManageParticipants, Resource::from(&ticket))?;
             }
+            let account = account.ok_or_else(unknown_account)?;
             if account == ticket.reporter_id {
                 return Err(opened_ticket().into());
             }
@@ -51,6 +54,11 @@ pub async fn remove(
             Ok(seen.then_some(ticket))
         })
         .await
+}
+
+fn unknown_account() -> UserError {
+    let message = "`accountId` is not the id of an account.";
+    UserError::new("accountId", UserErrorCode::NotFound, message)
 }
 
 fn opened_ticket() -> UserError {

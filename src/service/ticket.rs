@@ -248,7 +248,7 @@ pub async fn update(
     changes: TicketChanges,
 ) -> Result<Ticket, ServiceError> {
     match try_update(actor, services, id, changes).await {
-        Err(error) => Err(merged::explain(actor, services, id, error).await),
+        Err(error) => Err(merged::explain(actor, services, (id, "ticketId"), error).await),
         updated => updated,
     }
 }
@@ -287,7 +287,7 @@ async fn try_update(
             if let Some(seen) = changes.seen_up_to {
                 check_nothing_said(actor, db, &ticket, seen).await?;
             }
-            let changes = validate_changes(db, Some(ticket.category_id), changes).await?;
+            let changes = validate_changes(db, Some(&ticket), changes).await?;
             let events = apply(actor, &mut ticket, changes, (editor, now))?;
             event::save_with_events(db, &mut ticket, &events).await?;
             Ok(ticket)
@@ -307,6 +307,20 @@ fn check_changeable(
         authorise(actor, Action::Triage, Resource::from(ticket))?;
     }
     check_expected_version(ticket, changes.expected_version)
+}
+
+/// Checks that the actor may set the fields of a ticket that staff alone may set. Call this before
+/// refusing a malformed id in one of them.
+///
+/// # Errors
+/// Returns an error if the actor may not see the ticket or is not staff.
+pub async fn require_triage(
+    actor: &Actor,
+    services: &Services,
+    id: TicketId,
+) -> Result<(), ServiceError> {
+    let ticket = by_id(actor, services, id).await?;
+    authorise(actor, Action::Triage, Resource::from(&ticket))
 }
 
 /// Applies changes to a ticket, and returns their events.
@@ -337,18 +351,20 @@ fn requires_triage(changes: &TicketChanges) -> bool {
         || changes.summary.is_some()
 }
 
-/// Validates changes: texts, and that the assignee and the category can be set. The category
-/// `current` is always valid, even if it is retired.
+/// Validates changes: texts, and that the assignee and the category can be set. Those that the ticket
+/// `current` has are always valid, even if the category is retired or the assignee has left.
 pub(super) async fn validate_changes(
     db: &mut Connection,
-    current: Option<CategoryId>,
+    current: Option<&Ticket>,
     changes: &TicketChanges,
 ) -> Result<Changes, ServiceError> {
     let parsed = parse(changes)?;
-    if let Some(category) = changes.category.filter(|&category| Some(category) != current) {
+    let is_category = |id| current.is_some_and(|ticket| ticket.category_id == id);
+    if let Some(category) = changes.category.filter(|&id| !is_category(id)) {
         opening::require_category(db, category).await?;
     }
-    if let Some(Some(assignee)) = changes.assignee {
+    let is_assignee = |id| current.is_some_and(|ticket| ticket.assignee_id == Some(id));
+    if let Some(assignee) = changes.assignee.flatten().filter(|&id| !is_assignee(id)) {
         require_assignable(db, assignee).await?;
     }
     Ok(parsed)
@@ -378,16 +394,23 @@ pub(super) async fn lock(
     id: TicketId,
     now: Timestamp,
 ) -> Result<Ticket, ServiceError> {
-    // Nobody waits for a ticket that they may not see.
-    if !actor.is_staff()
-        && tickets::by_ids(db, policy::ticket_scope(actor), &[id]).await?.is_empty()
-    {
-        return Err(ServiceError::NotFound);
-    }
+    require_visible(actor, db, id).await?;
     let ticket = tickets::lock(db, id).await?.ok_or(ServiceError::NotFound)?;
     ensure_unchanged(actor, db, now).await?;
     authorise(actor, Action::ViewTicket, Resource::from(&ticket))?;
     Ok(ticket)
+}
+
+/// Checks that the actor may see a ticket, without a lock: nobody waits for a ticket that they may not
+/// see.
+pub(super) async fn require_visible(
+    actor: &Actor,
+    db: &mut Connection,
+    id: TicketId,
+) -> Result<(), ServiceError> {
+    let is_visible =
+        actor.is_staff() || tickets::is_in_scope(db, policy::ticket_scope(actor), id).await?;
+    if is_visible { Ok(()) } else { Err(ServiceError::NotFound) }
 }
 
 /// Checks that a ticket has not changed since the caller read it.

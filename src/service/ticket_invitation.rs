@@ -9,7 +9,7 @@ use super::{
     ServiceError, Services, UserError, UserErrorCode, account as accounts, authorise,
     authorise_account, merged, priority_mail, rate_limit,
     session::ensure_unchanged,
-    ticket::{lock, public_event},
+    ticket::{lock, public_event, require_visible},
 };
 use crate::{
     db::{
@@ -88,7 +88,7 @@ pub async fn invite(
         })
         .await;
     match invited {
-        Err(error) => Err(merged::explain(actor, services, id, error).await),
+        Err(error) => Err(merged::explain(actor, services, (id, "ticketId"), error).await),
         invited => invited,
     }
 }
@@ -190,7 +190,9 @@ pub async fn withdraw(
     services
         .database
         .write(async |db| {
-            let (mut ticket, invitation) = lock_with_ticket(db, id).await?;
+            let found = invitations::by_id(db, id).await?.ok_or(ServiceError::NotFound)?;
+            require_visible(actor, db, found.ticket_id).await?;
+            let (mut ticket, invitation) = lock_with_ticket(db, &found).await?;
             ensure_unchanged(actor, db, now).await?;
             authorise(actor, Action::ManageParticipants, Resource::from(&ticket))?;
             if is_hidden(actor, db, id).await? {
@@ -234,7 +236,9 @@ pub async fn accept(
         })
         .await;
     match (accepted, of_ticket.get()) {
-        (Err(error), Some(&ticket)) => Err(merged::explain(actor, services, ticket, error).await),
+        (Err(error), Some(&ticket)) => {
+            Err(merged::explain(actor, services, (ticket, "invitationId"), error).await)
+        }
         (accepted, _) => accepted,
     }
 }
@@ -316,16 +320,15 @@ fn may(actor: &Actor, action: Action, resource: Resource<'_>) -> bool {
     policy::decide(actor, action, resource) == Decision::Allow
 }
 
-/// Returns an invitation and its ticket, which stays locked until the transaction ends. Everything
-/// that changes an invitation takes this lock.
+/// Returns an invitation as it is now and its ticket, which stays locked until the transaction ends.
+/// Everything that changes an invitation takes this lock.
 async fn lock_with_ticket(
     db: &mut Connection,
-    id: TicketInvitationId,
+    found: &TicketInvitation,
 ) -> Result<(Ticket, TicketInvitation), ServiceError> {
-    let found = invitations::by_id(db, id).await?.ok_or(ServiceError::NotFound)?;
     let ticket = tickets::lock(db, found.ticket_id).await?.ok_or(ServiceError::NotFound)?;
     // It may have been answered while this transaction waited for the lock.
-    let found = invitations::by_id(db, id).await?.ok_or(ServiceError::NotFound)?;
+    let found = invitations::by_id(db, found.id).await?.ok_or(ServiceError::NotFound)?;
     Ok((ticket, found))
 }
 
@@ -337,16 +340,28 @@ async fn lock_received(
     id: TicketInvitationId,
     now: Timestamp,
 ) -> Result<(Ticket, TicketInvitation), ServiceError> {
-    let (ticket, invitation) = lock_with_ticket(db, id).await?;
+    let found = invitations::by_id(db, id).await?.ok_or(ServiceError::NotFound)?;
+    // Nobody waits for a ticket that they are not invited to.
+    let own = account::by_ids(db, &[invited]).await?;
+    authorise_answer(actor, &found, own.first().ok_or(ServiceError::Forbidden)?)?;
+    let (ticket, invitation) = lock_with_ticket(db, &found).await?;
     ensure_unchanged(actor, db, now).await?;
     let own = account::lock_shared(db, invited).await?.ok_or(ServiceError::Forbidden)?;
-    let to_actor = invitation.email.is_spelling_of(&own.email);
-    authorise(actor, Action::AnswerInvitation, Resource::Invitation { to_actor })?;
+    authorise_answer(actor, &invitation, &own)?;
     // They may have become staff, or been disabled, while this waited for the ticket.
     if own.role.is_staff() || own.disabled_at.is_some() {
         return Err(ServiceError::Forbidden);
     }
     Ok((ticket, invitation))
+}
+
+fn authorise_answer(
+    actor: &Actor,
+    invitation: &TicketInvitation,
+    own: &Account,
+) -> Result<(), ServiceError> {
+    let to_actor = invitation.email.is_spelling_of(&own.email);
+    authorise(actor, Action::AnswerInvitation, Resource::Invitation { to_actor })
 }
 
 async fn record(

@@ -197,11 +197,12 @@ async fn a_merged_ticket_refuses_everything_and_names_the_one_in_which_it_contin
             }
         }
         let bulk = "mutation($input: UpdateTicketsInput!) { updateTickets(input: $input) {
-            results { userErrors { code message } } } }";
+            results { userErrors { field code message } } } }";
         let input = json!({ "ticketIds": [ticket.id], "status": "RESOLVED" });
         let data = boris.ok(bulk, json!({ "input": input })).await;
         let error = &data["updateTickets"]["results"][0]["userErrors"][0];
         assert_eq!(error["code"], "TICKET_MERGED", "{data}");
+        assert_eq!(error["field"], json!(["ticketIds"]));
         assert!(error["message"].as_str().unwrap().contains(number), "{data}");
     };
     check(&middle.number).await;
@@ -677,8 +678,8 @@ async fn a_merged_ticket_says_what_its_reader_can_do() {
     let to_carl = dora.invite(&ticket, "carl@example.com").await;
     merge(&boris, &ticket, &into).await;
     let reply = carl.try_accept(&to_carl).await;
-    let (_, code, message) = rejection(&reply, "acceptInvitation");
-    assert_eq!(code, "TICKET_MERGED");
+    let (field, code, message) = rejection(&reply, "acceptInvitation");
+    assert_eq!((field.as_str(), code.as_str()), ("invitationId", "TICKET_MERGED"));
     assert!(message.contains(&format!("Ask to be invited to {}", into.number)), "{message}");
     let refused = async || {
         let reply = dora.try_comment(&ticket, json!({ "body": "Hello?" })).await;

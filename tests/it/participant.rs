@@ -419,3 +419,40 @@ async fn a_revocation_at_the_end_of_the_log_is_sent_once_and_then_the_checkpoint
     assert_eq!(json!(inbox.caught_up().await), removed["cursor"]);
     server.stop().await;
 }
+
+/// Nobody learns from a wait that a ticket exists, or takes its lock.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_see_a_ticket_does_not_wait_for_it() {
+    let server = TestServer::start().await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    let invitation = anna.invite(&ticket, "emil@example.com").await;
+    let mut database = server.database.connect().await;
+    let held = database.transaction().await.unwrap();
+    held.batch_execute("SELECT FROM tickets FOR UPDATE").await.unwrap();
+    let own = jonas.account_id().await;
+    let invitation = json!({ "id": invitation });
+    for (document, variables) in [
+        (
+            "mutation($id: ID!, $account: ID!) {
+                removeParticipant(input: { ticketId: $id, accountId: $account }) { ticket { id } } }",
+            json!({ "id": ticket.id, "account": own }),
+        ),
+        (
+            "mutation($id: ID!) { withdrawInvitation(input: { invitationId: $id }) { ticket { id } } }",
+            invitation.clone(),
+        ),
+        (
+            "mutation($id: ID!) { acceptInvitation(input: { invitationId: $id }) { ticket { id } } }",
+            invitation.clone(),
+        ),
+        (
+            "mutation($id: ID!) { declineInvitation(input: { invitationId: $id }) { userErrors { code } } }",
+            invitation,
+        ),
+    ] {
+        assert_eq!(jonas.send(document, variables).await.code(), "NOT_FOUND", "{document}");
+    }
+    held.rollback().await.unwrap();
+    server.stop().await;
+}

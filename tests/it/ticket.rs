@@ -5,10 +5,13 @@ use serde_json::{Value, json};
 
 use ticketwire::domain::account::Role;
 
-use crate::harness::{
-    Client, TestServer,
-    client::{SALES, TECHNICAL_SUPPORT, Ticket},
-    mail::MailFixture,
+use crate::{
+    harness::{
+        Client, TestServer,
+        client::{SALES, TECHNICAL_SUPPORT, Ticket},
+        mail::MailFixture,
+    },
+    writes::until_waiting,
 };
 
 const LIST: &str = "query($first: Int, $after: String, $last: Int, $before: String, $filter: TicketFilterInput, $order: TicketOrder) {
@@ -257,6 +260,73 @@ async fn a_ticket_can_be_assigned_to_active_staff_only() {
         let reply = marta.try_update(&ticket, json!({ "assigneeId": assignee })).await;
         assert_eq!(reply.user_errors("updateTicket"), [code]);
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_ticket_keeps_an_assignee_who_has_left() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let gone = server.agent("Gone").await.account_id().await;
+    let ticket = anna.create_ticket("one").await;
+    let closed = json!({ "assigneeId": gone, "status": "CLOSED" });
+    marta.update(&ticket, closed).await;
+    let database = server.database.connect().await;
+    database
+        .batch_execute("UPDATE accounts SET disabled_at = created_at WHERE name = 'Gone'")
+        .await
+        .unwrap();
+    let whole = json!({ "assigneeId": gone, "categoryId": SALES, "summary": "two" });
+    marta.update(&ticket, whole).await;
+    let other = anna.create_ticket("three").await;
+    let reply = marta.try_update(&other, json!({ "assigneeId": gone })).await;
+    assert_eq!(reply.user_errors("updateTicket"), ["NOT_ASSIGNABLE"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_change_a_ticket_is_told_so_before_a_malformed_id_is_refused() {
+    let server = TestServer::start().await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    let ticket = anna.create_ticket("one").await;
+    for field in ["assigneeId", "categoryId"] {
+        let change = || json!({ field: "garbage" });
+        assert_eq!(anna.try_update(&ticket, change()).await.code(), "FORBIDDEN");
+        assert_eq!(jonas.try_update(&ticket, change()).await.code(), "NOT_FOUND");
+    }
+    let remove =
+        "mutation($id: ID!) { removeParticipant(input: { ticketId: $id, accountId: \"x\" }) {
+        userErrors { code } } }";
+    let input = json!({ "id": ticket.id });
+    assert_eq!(jonas.send(remove, input.clone()).await.code(), "NOT_FOUND");
+    let reply = anna.send(remove, input).await;
+    assert_eq!(reply.user_errors("removeParticipant"), ["NOT_FOUND"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_who_is_disabled_while_they_wait_opens_no_ticket_for_a_customer() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ilya = server.sign_up("Ilya", Role::Admin).await;
+    let input = json!({ "categoryId": TECHNICAL_SUPPORT, "summary": "She called", "description": "d",
+        "customerId": anna.account_id().await });
+    let mut database = server.database.connect().await;
+    let held = database.transaction().await.unwrap();
+    held.batch_execute("SELECT FROM accounts WHERE name = 'Anna' FOR UPDATE").await.unwrap();
+    let waiting = marta.clone();
+    let opening = tokio::spawn(async move {
+        let create = "mutation($input: CreateTicketInput!) { createTicket(input: $input) { ticket { id } } }";
+        waiting.send(create, json!({ "input": input })).await
+    });
+    until_waiting(&server, "%accounts%FOR SHARE%").await;
+    let disable =
+        "mutation($id: ID!) { disableAccount(input: { id: $id }) { userErrors { code } } }";
+    ilya.ok(disable, json!({ "id": marta.account_id().await })).await;
+    held.commit().await.unwrap();
+    assert_eq!(opening.await.unwrap().code(), "UNAUTHENTICATED");
+    let count = "SELECT count(*) FROM tickets";
+    assert_eq!(database.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 0);
     server.stop().await;
 }
 
