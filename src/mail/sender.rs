@@ -180,19 +180,35 @@ impl Sender {
     async fn while_claimed<T>(&self, delivery: &Delivery, attempt: impl Future<Output = T>) -> T {
         let mut attempt = pin!(attempt);
         let renew_every = (self.lease / 3).to_std().unwrap_or_default();
+        let mut pause = renew_every;
         loop {
-            if let Ok(done) = time::timeout(renew_every, &mut attempt).await {
+            if let Ok(done) = time::timeout(pause, &mut attempt).await {
                 return done;
             }
-            let until = self.ambient.now() + self.lease;
-            let renewed = async {
-                let mut connection = self.database.read().await?;
-                delivery::renew(&mut connection, delivery, until).await
+            let mut renewal = pin!(self.renew(delivery));
+            pause = tokio::select! {
+                done = &mut attempt => {
+                    // A statement that is dropped halfway would be in the way of the next one.
+                    renewal.await;
+                    return done;
+                }
+                renewed = &mut renewal => if renewed { renew_every } else { DATABASE_RETRY_AFTER },
             };
-            if let Err(error) = renewed.await {
-                tracing::warn!(?delivery, %error, "keeping the claim of a mail failed");
-            }
         }
+    }
+
+    /// Renews the claim of a mail. Returns whether that succeeded.
+    async fn renew(&self, delivery: &Delivery) -> bool {
+        let until = self.ambient.now() + self.lease;
+        let renewed = async {
+            let mut connection = self.database.read().await?;
+            delivery::renew(&mut connection, delivery, until).await
+        };
+        let renewed = renewed.await;
+        if let Err(error) = &renewed {
+            tracing::warn!(?delivery, %error, "keeping the claim of a mail failed; retrying");
+        }
+        renewed.is_ok()
     }
 
     /// Composes the mail of a delivery that was just claimed. Retries while the database fails: a code

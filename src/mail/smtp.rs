@@ -156,7 +156,8 @@ impl SmtpServer {
             match self.send_on(connection, message, deadline).await {
                 // Some servers refuse further mails on a connection that has sent many.
                 Err(SendError::Held { counts: false, .. }) => {}
-                Err(SendError::Held { error, .. }) if ends_session(&error) => {}
+                Err(SendError::Held { error, .. })
+                    if ends_session(&error) && time::Instant::now() < deadline => {}
                 sent => return sent,
             }
         }
