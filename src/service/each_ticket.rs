@@ -32,7 +32,7 @@ impl Changed {
 /// has changed.
 ///
 /// # Errors
-/// Returns an error if the database is not available, or none of the tickets could be changed: others
+/// Returns an error if the database is not available, or none of a whole batch could be changed: others
 /// would fail too. What only some meet is logged and added to `changed`.
 pub(super) async fn change_each<F>(
     tickets: Vec<TicketId>,
@@ -42,32 +42,38 @@ pub(super) async fn change_each<F>(
 where
     F: Future<Output = Result<usize, ServiceError>>,
 {
-    match change(tickets.clone()).await {
-        Ok(count) => {
-            changed.count += count;
-            return Ok(());
-        }
-        Err(error) if is_unavailable(&error) => return Err(error),
-        Err(error) => {
-            tracing::warn!(%error, "changing tickets together failed; changing them one by one");
+    if tickets.len() > 1 {
+        match change(tickets.clone()).await {
+            Ok(count) => {
+                changed.count += count;
+                return Ok(());
+            }
+            Err(error) if is_unavailable(&error) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "changing tickets together failed; changing them one by one");
+            }
         }
     }
-    let (mut failed, total) = (vec![], tickets.len());
-    for ticket in tickets {
+    let (mut failed, mut last) = (0, None);
+    for &ticket in &tickets {
         match change(vec![ticket]).await {
             Ok(count) => changed.count += count,
             Err(error) if is_unavailable(&error) => return Err(error),
-            Err(error) => failed.push((ticket, error)),
+            Err(error) => {
+                tracing::error!(ticket = %ticket.0, %error, "a ticket could not be changed");
+                failed += 1;
+                last = Some(error);
+            }
         }
     }
-    if total > 1 && failed.len() == total {
-        return failed.pop().map_or(Ok(()), |(_, error)| Err(error));
+    match last {
+        Some(error) if failed == BATCH => Err(error),
+        None => Ok(()),
+        last => {
+            changed.failed = last;
+            Ok(())
+        }
     }
-    for (ticket, error) in failed {
-        tracing::error!(ticket = %ticket.0, %error, "a ticket could not be changed");
-        changed.failed = Some(error);
-    }
-    Ok(())
 }
 
 fn is_unavailable(error: &ServiceError) -> bool {
