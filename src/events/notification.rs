@@ -213,6 +213,10 @@ impl NotificationStream {
             match signal {
                 ControlSignal::AccountEvent(event) => revoked |= self.session.is_ended_by(&event),
                 ControlSignal::RewoundTo(pos) => {
+                    // It has read of the epoch before, and whether it could continue in it.
+                    if self.epoch == self.log.cursor().epoch {
+                        continue;
+                    }
                     if let Some(reason) = resync_after_rewind(self.position, pos) {
                         return Some(self.resync(reason));
                     }
