@@ -45,7 +45,8 @@ pub enum Heard<'n> {
 }
 
 /// Calls `on_heard` for each notification. After each connection it is called as if the feed had
-/// grown, because notifications may have been missed before it. Uses a connection outside the pool. Runs until it is dropped.
+/// grown, because notifications may have been missed before it. Uses a connection outside the pool. Runs
+/// until it is dropped.
 pub async fn listen(database: &Database, on_heard: impl Fn(Heard<'_>)) {
     loop {
         match AssertUnwindSafe(listen_once(database, &on_heard)).catch_unwind().await {
