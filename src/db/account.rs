@@ -9,7 +9,7 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Connection, DbError, person_key::begins_with, schema::accounts};
+use super::{Connection, DbError, id_row::IdRow, person_key::begins_with, schema::accounts};
 use crate::{
     crypto::stored_password::StoredPassword,
     domain::{
@@ -93,12 +93,6 @@ pub async fn with_a_part_in_tickets_of(
     .load::<IdRow>(db)
     .await?;
     Ok(rows.into_iter().map(|row| AccountId(row.id)).collect())
-}
-
-#[derive(QueryableByName)]
-struct IdRow {
-    #[diesel(sql_type = SqlUuid)]
-    id: Uuid,
 }
 
 /// Returns the accounts with these ids, in any order. Unknown ids are skipped.

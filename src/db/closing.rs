@@ -22,6 +22,12 @@ pub struct Due {
     pub ticket: TicketId,
 }
 
+impl From<Due> for TicketId {
+    fn from(due: Due) -> Self {
+        due.ticket
+    }
+}
+
 #[derive(QueryableByName)]
 struct DueRow {
     #[diesel(sql_type = Timestamptz)]

@@ -9,7 +9,9 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection as _};
 use uuid::Uuid;
 
 use super::{
-    Connection, Database, DbError, installation,
+    Connection, Database, DbError,
+    id_row::IdRow,
+    installation,
     schema::{accounts, deliveries, erasures},
 };
 use crate::domain::{
@@ -211,12 +213,6 @@ pub async fn erase_traces(
     .execute(db)
     .await?;
     Ok(())
-}
-
-#[derive(QueryableByName)]
-struct IdRow {
-    #[diesel(sql_type = SqlUuid)]
-    id: Uuid,
 }
 
 /// Returns the tickets with a text or file of an account that is not redacted. Reads the whole

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Connection, DbError,
+    id_row::IdRow,
     schema::former_staff,
     ticket::{ACCOUNT_CHANGES, TicketRow},
 };
@@ -111,15 +112,9 @@ pub async fn assigned_to(
     .bind::<SqlUuid, _>(account.0)
     .bind::<Nullable<SqlUuid>, _>(after.map(|id| id.0))
     .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
-    .load::<TicketIdRow>(db)
+    .load::<IdRow>(db)
     .await?;
     Ok(rows.into_iter().map(|row| TicketId(row.id)).collect())
-}
-
-#[derive(QueryableByName)]
-struct TicketIdRow {
-    #[diesel(sql_type = SqlUuid)]
-    id: Uuid,
 }
 
 /// Returns those of the tickets that are assigned to an account and not closed, and locks them until

@@ -28,6 +28,7 @@ pub mod feed_hints;
 pub mod follow_up;
 pub mod former_staff;
 pub mod handoff;
+mod id_row;
 pub mod idempotency;
 pub mod installation;
 mod instrumentation;

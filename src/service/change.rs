@@ -344,12 +344,16 @@ async fn make_locked(
     Ok(Made::Now(Box::new(ticket)))
 }
 
-/// Creates an event for everybody who may see the ticket.
-pub(super) fn public_event(event: TicketEvent, actor: AccountId, now: Timestamp) -> NewTicketEvent {
+/// Creates an event for everybody who may see the ticket. `actor` may be `None`.
+pub(super) fn public_event(
+    event: TicketEvent,
+    actor: impl Into<Option<AccountId>>,
+    now: Timestamp,
+) -> NewTicketEvent {
     NewTicketEvent {
         event,
         audience: Audience::Participants,
-        actor_id: Some(actor),
+        actor_id: actor.into(),
         occurred_at: now,
     }
 }

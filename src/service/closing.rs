@@ -2,17 +2,14 @@
 
 use super::{
     ServiceError, Services, authorise,
-    each_ticket::{BATCH, Changed, change_each},
+    change::public_event,
+    each_ticket::{BATCH, change_all},
 };
 use crate::{
-    db::{
-        closing,
-        event::{self, NewTicketEvent},
-    },
+    db::{closing, event},
     domain::{
         actor::Actor,
         clock::Timestamp,
-        event::Audience,
         ids::TicketId,
         policy::{Action, Resource},
     },
@@ -29,17 +26,11 @@ pub async fn close_resolved(actor: &Actor, services: &Services) -> Result<usize,
     authorise(actor, Action::Triage, Resource::Desk)?;
     let Some(after) = services.settings.close_resolved_after else { return Ok(0) };
     let until = services.ambient.now() - after;
-    let (mut changed, mut last) = (Changed::default(), None);
-    loop {
-        let due = {
-            let mut connection = services.database.read().await?;
-            closing::due(&mut connection, until, last, BATCH).await?
-        };
-        let Some(&furthest) = due.last() else { return changed.result() };
-        last = Some(furthest);
-        let tickets = due.into_iter().map(|due| due.ticket).collect();
-        change_each(tickets, &mut changed, |ids| close(actor, services, until, ids)).await?;
-    }
+    let due = |after| async move {
+        let mut connection = services.database.read().await?;
+        closing::due(&mut connection, until, after, BATCH).await
+    };
+    change_all(due, |ids| close(actor, services, until, ids)).await
 }
 
 /// Closes those of the tickets that were resolved at `until` or earlier and are not locked.
@@ -55,13 +46,8 @@ async fn close(
         .write(async |db| {
             let mut tickets = closing::lock_resolved(db, until, &ids).await?;
             for ticket in &mut tickets {
-                let events =
-                    ticket.close_if_resolved(now).into_iter().map(|event| NewTicketEvent {
-                        event,
-                        audience: Audience::Participants,
-                        actor_id: actor.account_id(),
-                        occurred_at: now,
-                    });
+                let events = ticket.close_if_resolved(now).into_iter();
+                let events = events.map(|event| public_event(event, actor.account_id(), now));
                 let events = events.collect::<Vec<_>>();
                 event::save_with_events(db, ticket, &events).await?;
             }

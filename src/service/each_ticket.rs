@@ -9,70 +9,67 @@ use crate::{
 /// How many tickets one transaction changes. All of them stay locked until it ends.
 pub(super) const BATCH: usize = 20;
 
-/// What came of changing many tickets.
-#[derive(Default)]
-pub(super) struct Changed {
-    /// How many were changed.
-    pub(super) count: usize,
-    /// Why the last one that could not be changed could not.
-    pub(super) failed: Option<ServiceError>,
-}
-
-impl Changed {
-    /// Returns how many tickets were changed, or why not all of them.
-    ///
-    /// # Errors
-    /// Returns the last error, if there was one.
-    pub(super) fn result(self) -> Result<usize, ServiceError> {
-        self.failed.map_or(Ok(self.count), Err)
-    }
-}
-
-/// Changes tickets in one transaction, or each in its own if that fails. `change` returns how many it
-/// has changed.
+/// Changes all tickets of a list, [`BATCH`] in one transaction, or each in its own if that fails. `page`
+/// returns those that follow one of them, and `change` how many it has changed. Returns how many were.
 ///
 /// # Errors
 /// Returns an error if the database is not available, or none of a whole batch could be changed: others
-/// would fail too. What only some meet is logged and added to `changed`.
-pub(super) async fn change_each<F>(
-    tickets: Vec<TicketId>,
-    changed: &mut Changed,
-    change: impl Fn(Vec<TicketId>) -> F,
-) -> Result<(), ServiceError>
+/// would fail too. If only some could not be, returns the last of their errors after the others were
+/// changed.
+pub(super) async fn change_all<K, P, C>(
+    page: impl Fn(Option<K>) -> P,
+    change: impl Fn(Vec<TicketId>) -> C,
+) -> Result<usize, ServiceError>
 where
-    F: Future<Output = Result<usize, ServiceError>>,
+    K: Copy + Into<TicketId>,
+    P: Future<Output = Result<Vec<K>, DbError>>,
+    C: Future<Output = Result<usize, ServiceError>>,
+{
+    let (mut changed, mut last, mut failure) = (0, None, None);
+    loop {
+        let batch = page(last).await?;
+        let Some(&furthest) = batch.last() else { return failure.map_or(Ok(changed), Err) };
+        last = Some(furthest);
+        let (count, failed) =
+            change_batch(batch.into_iter().map(Into::into).collect(), &change).await?;
+        changed += count;
+        failure = failed.or(failure);
+    }
+}
+
+/// Changes a batch. Returns how many of its tickets were changed, and why the last one that could not be
+/// could not.
+async fn change_batch<C>(
+    tickets: Vec<TicketId>,
+    change: &impl Fn(Vec<TicketId>) -> C,
+) -> Result<(usize, Option<ServiceError>), ServiceError>
+where
+    C: Future<Output = Result<usize, ServiceError>>,
 {
     if tickets.len() > 1 {
         match change(tickets.clone()).await {
-            Ok(count) => {
-                changed.count += count;
-                return Ok(());
-            }
+            Ok(count) => return Ok((count, None)),
             Err(error) if is_unavailable(&error) => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, "changing tickets together failed; changing them one by one");
             }
         }
     }
-    let (mut failed, mut last) = (0, None);
-    for &ticket in &tickets {
+    let (mut changed, mut failures) = (0, vec![]);
+    for ticket in tickets {
         match change(vec![ticket]).await {
-            Ok(count) => changed.count += count,
+            Ok(count) => changed += count,
             Err(error) if is_unavailable(&error) => return Err(error),
             Err(error) => {
                 tracing::error!(ticket = %ticket.0, %error, "a ticket could not be changed");
-                failed += 1;
-                last = Some(error);
+                failures.push(error);
             }
         }
     }
-    match last {
-        Some(error) if failed == BATCH => Err(error),
-        None => Ok(()),
-        last => {
-            changed.failed = last;
-            Ok(())
-        }
+    let is_whole_batch = failures.len() == BATCH;
+    match failures.pop() {
+        Some(error) if is_whole_batch => Err(error),
+        last => Ok((changed, last)),
     }
 }
 

@@ -2,18 +2,14 @@
 
 use super::{
     ServiceError, Services, authorise,
-    each_ticket::{BATCH, Changed, change_each},
+    change::public_event,
+    each_ticket::{BATCH, change_all},
 };
 use crate::{
-    db::{
-        Connection, DbError, account,
-        event::{self, NewTicketEvent},
-        former_staff,
-    },
+    db::{Connection, DbError, account, event, former_staff},
     domain::{
         account::Account,
         actor::Actor,
-        event::Audience,
         ids::{AccountId, TicketId},
         policy::{Action, Resource},
     },
@@ -46,18 +42,13 @@ pub async fn return_tickets(actor: &Actor, services: &Services) -> Result<usize,
 }
 
 async fn return_all_of(services: &Services, account: AccountId) -> Result<usize, ServiceError> {
-    let (mut changed, mut last) = (Changed::default(), None);
-    loop {
-        let tickets = {
-            let mut connection = services.database.read().await?;
-            former_staff::assigned_to(&mut connection, account, last, BATCH).await?
-        };
-        let Some(&furthest) = tickets.last() else { break };
-        last = Some(furthest);
-        change_each(tickets, &mut changed, |ids| return_some(services, account, ids)).await?;
-    }
+    let assigned = |after| async move {
+        let mut connection = services.database.read().await?;
+        former_staff::assigned_to(&mut connection, account, after, BATCH).await
+    };
+    let returned = change_all(assigned, |ids| return_some(services, account, ids)).await?;
     finish(services, account).await?;
-    changed.result()
+    Ok(returned)
 }
 
 /// Deletes the record of an account that has access again or no tickets to return.
@@ -102,12 +93,8 @@ async fn return_some(
             }
             let mut tickets = former_staff::lock_tickets(db, account, &ids).await?;
             for ticket in &mut tickets {
-                let events = ticket.unassign(now).into_iter().map(|event| NewTicketEvent {
-                    event,
-                    audience: Audience::Participants,
-                    actor_id,
-                    occurred_at: now,
-                });
+                let events = ticket.unassign(now).into_iter();
+                let events = events.map(|event| public_event(event, actor_id, now));
                 let events = events.collect::<Vec<_>>();
                 event::save_with_events(db, ticket, &events).await?;
             }

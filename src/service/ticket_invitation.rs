@@ -266,9 +266,7 @@ pub async fn decline(
             invitations::decline(db, id, now).await?;
             let declined = TicketEvent::InvitationDeclined { invitation_id: id };
             // Without an actor: who is invited stays unnamed until they accept.
-            let declined =
-                NewTicketEvent { actor_id: None, ..public_event(declined, invited, now) };
-            record(db, &mut ticket, declined).await
+            record(db, &mut ticket, public_event(declined, None::<AccountId>, now)).await
         })
         .await
 }
