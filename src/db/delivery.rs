@@ -282,17 +282,27 @@ pub async fn claim(
     Ok(rows.into_iter().map(Delivery::from).collect())
 }
 
+/// Selects a mail while an attempt at it is the last one.
+#[diesel::dsl::auto_type(no_type_alias)]
+fn claimed(id: Uuid, attempts: i32) -> _ {
+    let sending: DeliveryState = DeliveryState::Sending;
+    deliveries::table
+        .find(id)
+        .filter(deliveries::state.eq(sending))
+        .filter(deliveries::attempts.eq(attempts))
+}
+
 /// Extends a claim until `lease_until`. Does nothing if another attempt has begun.
 pub async fn renew(
     db: &mut Connection,
     delivery: &Delivery,
     lease_until: Timestamp,
 ) -> Result<(), DbError> {
-    let claimed = deliveries::table
-        .find(delivery.id.0)
-        .filter(deliveries::state.eq(DeliveryState::Sending))
-        .filter(deliveries::attempts.eq(delivery.attempts));
-    diesel::update(claimed).set(deliveries::due_at.eq(lease_until)).prepared().execute(db).await?;
+    diesel::update(claimed(delivery.id.0, delivery.attempts))
+        .set(deliveries::due_at.eq(lease_until))
+        .prepared()
+        .execute(db)
+        .await?;
     Ok(())
 }
 
@@ -327,11 +337,7 @@ pub async fn requeue(
     due_at: Timestamp,
     error: &str,
 ) -> Result<(), DbError> {
-    let claimed = deliveries::table
-        .find(delivery.id.0)
-        .filter(deliveries::state.eq(DeliveryState::Sending))
-        .filter(deliveries::attempts.eq(delivery.attempts));
-    diesel::update(claimed)
+    diesel::update(claimed(delivery.id.0, delivery.attempts))
         .set((
             deliveries::state.eq(DeliveryState::Queued),
             deliveries::attempts.eq(attempts),

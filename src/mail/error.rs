@@ -21,5 +21,7 @@ pub enum SendError {
         /// Whether the mail server had seen the recipient or the text of the mail before. The
         /// verdict may then be about this mail after all, so the attempt counts.
         counts: bool,
+        /// Whether the mail server ended the session, which says nothing about the mail.
+        ends_session: bool,
     },
 }

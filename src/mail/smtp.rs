@@ -156,8 +156,8 @@ impl SmtpServer {
             match self.send_on(connection, message, deadline).await {
                 // Some servers refuse further mails on a connection that has sent many.
                 Err(SendError::Held { counts: false, .. }) => {}
-                Err(SendError::Held { error, .. })
-                    if ends_session(&error) && time::Instant::now() < deadline => {}
+                Err(SendError::Held { ends_session: true, .. })
+                    if time::Instant::now() < deadline => {}
                 sent => return sent,
             }
         }
@@ -339,7 +339,7 @@ fn no_smtputf8(sender_is_ascii: bool) -> SendError {
         return SendError::Permanent(problem.into());
     }
     let error = "mail.from is not ASCII before the @ and the mail server does not support SMTPUTF8";
-    SendError::Held { error: error.into(), counts: false }
+    SendError::Held { error: error.into(), counts: false, ends_session: false }
 }
 
 /// The error of a step before the mail server has seen anything of the mail: a reply is a verdict
@@ -349,7 +349,9 @@ fn no_smtputf8(sender_is_ascii: bool) -> SendError {
 fn about_session(error: SmtpError) -> SendError {
     let text = with_causes(&error);
     match error.status() {
-        Some(_) => SendError::Held { error: text, counts: false },
+        Some(_) => {
+            SendError::Held { error: text, counts: false, ends_session: ends_session(&error) }
+        }
         None => SendError::Transient(text),
     }
 }
@@ -359,7 +361,7 @@ fn about_session(error: SmtpError) -> SendError {
 fn about_mail(error: SmtpError) -> SendError {
     let text = with_causes(&error);
     if is_about_all(&error) {
-        SendError::Held { error: text, counts: true }
+        SendError::Held { error: text, counts: true, ends_session: ends_session(&error) }
     } else if error.is_permanent() {
         SendError::Permanent(text)
     } else {
@@ -368,8 +370,8 @@ fn about_mail(error: SmtpError) -> SendError {
 }
 
 /// Whether the mail server ends the session, and says nothing about the mail (RFC 5321, 4.2.2).
-fn ends_session(error: &str) -> bool {
-    error.contains("(421)")
+fn ends_session(error: &SmtpError) -> bool {
+    error.status().is_some_and(|code| u16::from(code) == 421)
 }
 
 fn is_about_all(error: &SmtpError) -> bool {
