@@ -4,7 +4,7 @@ use std::{
     fmt::{self, Display, Write},
     future,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -57,14 +57,11 @@ impl Activity {
 /// How long a statement of one connection goes without the beginning of an answer. Clones share it.
 #[derive(Clone)]
 pub(super) struct Watch {
-    /// When the statement under way began, in milliseconds since `created`, or [`IDLE`].
-    began: Arc<AtomicU64>,
-    created: Instant,
+    /// When the statement under way began. One that was abandoned stays until the next one starts.
+    began: Arc<Mutex<Option<Instant>>>,
     limit: Option<Duration>,
 }
 
-/// No statement is under way.
-const IDLE: u64 = u64::MAX;
 /// The longest that a statement may go without an answer. Postgres ends it earlier if it can
 /// (`statement_timeout`).
 const LIMIT: Duration = Duration::from_secs(45);
@@ -73,20 +70,24 @@ const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 impl Watch {
     pub(super) fn new() -> Self {
-        Self { limit: Some(LIMIT), ..Self::unlimited() }
+        Self { began: Arc::default(), limit: Some(LIMIT) }
     }
 
     pub(super) fn unlimited() -> Self {
-        Self { began: Arc::new(AtomicU64::new(IDLE)), created: Instant::now(), limit: None }
+        Self { began: Arc::default(), limit: None }
     }
 
     fn start(&self) {
-        let now = u64::try_from(self.created.elapsed().as_millis()).unwrap_or(IDLE);
-        self.began.store(now, Ordering::Relaxed);
+        *self.began() = Some(Instant::now());
     }
 
-    fn finish(&self) {
-        self.began.store(IDLE, Ordering::Relaxed);
+    /// Returns when the statement began that has ended.
+    fn finish(&self) -> Option<Instant> {
+        self.began().take()
+    }
+
+    fn began(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.began.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until a statement has exceeded the limit. Returns when it began.
@@ -94,12 +95,8 @@ impl Watch {
         let Some(limit) = self.limit else { return future::pending().await };
         loop {
             time::sleep(CHECK_EVERY).await;
-            let began = self.began.load(Ordering::Relaxed);
-            if began == IDLE {
-                continue;
-            }
-            let began = self.created + Duration::from_millis(began);
-            if began.elapsed() > limit {
+            let began = *self.began();
+            if let Some(began) = began.filter(|began| began.elapsed() > limit) {
                 return began;
             }
         }
@@ -112,8 +109,8 @@ pub(super) struct Statements {
     watch: Watch,
     /// Closes the connection's socket with it, whatever is under way.
     _driver: AbortOnDropHandle<()>,
-    /// The statement under way. One that was abandoned stays until the next one starts.
-    running: Option<(Instant, Span)>,
+    /// The span of the statement under way, as long as the watch has its beginning.
+    running: Option<Span>,
 }
 
 impl Statements {
@@ -131,12 +128,11 @@ impl Statements {
             let _ = budget.add_statement();
         }
         self.watch.start();
-        self.running = Some((Instant::now(), span(statement)));
+        self.running = Some(span(statement));
     }
 
     fn finish(&mut self, failed: bool) {
-        self.watch.finish();
-        let Some((began, span)) = self.running.take() else { return };
+        let (Some(began), Some(span)) = (self.watch.finish(), self.running.take()) else { return };
         self.activity.add(began.elapsed());
         if failed {
             span.record("otel.status_code", "ERROR");

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// The maximum length of an address whose domain is in ASCII, in bytes (RFC 5321).
-const MAX_LENGTH: usize = 254;
+pub const MAX_LENGTH: usize = 254;
 /// The maximum length of what comes before the `@`, in bytes (RFC 5321).
 const MAX_LOCAL: usize = 64;
 /// The domain of the addresses of erased accounts. It can never exist (RFC 2606).

@@ -71,11 +71,12 @@ impl EventLog {
         after: Cursor,
         end: i64,
     ) -> Result<Option<ResyncReason>, SubscribeError> {
-        let mut epochs = self.hub.epochs();
         // This node may not have read an epoch yet in which another has issued the cursor.
-        if epochs.iter().all(|epoch| epoch.tag != after.epoch) {
-            epochs = feed::epochs(&mut *self.database.read().await?).await?;
-        }
+        let epochs = if self.hub.knows_epoch(after.epoch) {
+            self.hub.epochs()
+        } else {
+            feed::epochs(&mut *self.database.read().await?).await?
+        };
         let reason = resync_at_start(kind, after, end, &epochs);
         // Another node may have issued the cursor: this one may not have read that far yet.
         if reason.is_none() && after.pos > end && after.pos > self.feed_head().await? {

@@ -13,7 +13,9 @@ use super::{
 use crate::{
     domain::{
         account::{self, EmailAddress},
+        email,
         search::SearchText,
+        text::SingleLine,
     },
     service::{
         self, ServiceError,
@@ -168,15 +170,12 @@ impl StaffQuery {
     }
 }
 
-/// The longest address has 254 characters.
-const MAX_ADDRESS_BYTES: usize = 4 * 254;
-
 fn decode_cursor(text: &str) -> Option<EmailAddress> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let text = String::from_utf8(bytes).ok()?;
     // Only compared: it may be that of an erased account, which `lookup` refuses.
-    let is_address = text.len() <= MAX_ADDRESS_BYTES && !text.chars().any(char::is_control);
-    is_address.then(|| EmailAddress::from_stored(text))
+    SingleLine::<{ email::MAX_LENGTH }>::parse(&text).ok()?;
+    Some(EmailAddress::from_stored(text))
 }
 
 #[derive(Default)]
