@@ -88,6 +88,7 @@ async fn run(command: Command, config: &Config, file: Option<&Path>) -> CliResul
         Command::Migrate => database::migrate(config).await,
         Command::Restored => database::restored(config).await,
         Command::AcceptSealingKeys => database::accept_sealing_keys(config).await,
+        Command::AcceptStorage => database::accept_storage(config).await,
         Command::Schema | Command::Config(_) | Command::Generate(_) => Ok(()),
         Command::Doctor { json } => doctor::run(config, file, json).await,
         Command::Mail(command) => mail::run(config, command).await,

@@ -416,7 +416,7 @@ impl Inner {
         registry.register("clock_offset_seconds", help, self.clock_offset.clone());
         let help = "Free bytes on the disk of the folder of attachments";
         registry.register("storage_free_bytes", help, self.storage_free_bytes.clone());
-        let help = "Whether the storage of attachments can be read";
+        let help = "Whether the storage of attachments can be read and is that of the installation";
         registry.register("storage_up", help, self.storage_up.clone());
         let help = "When the first certificate of this node's chain expires, in Unix time, or 0 without TLS";
         registry.register("certificate_expires_seconds", help, self.certificate_expires.clone());

@@ -12,7 +12,7 @@ use super::{descriptors, error::StartError, keys::existing_keyring, storage_watc
 use crate::{
     config::Config,
     crypto::seal::Keyring,
-    db::{Database, DbError, node},
+    db::{Database, DbError, installation, node},
     domain::{
         clock::Ambient,
         hex::hex,
@@ -161,7 +161,7 @@ impl Heartbeat {
 
     /// Stores that this node runs and which storage it uses, and compares it with the others.
     pub(super) async fn beat(&self) -> Result<(), DbError> {
-        self.storage.refresh().await;
+        self.refresh_storage().await?;
         let mut node = self.node.clone();
         node.report.storage = self.storage.id();
         node.report.pool = self.database.pool_use();
@@ -179,6 +179,17 @@ impl Heartbeat {
         let differences = differences.collect::<Vec<_>>();
         self.measure(nodes.len(), offset, &differences);
         self.log(&node, offset, &differences).await;
+        Ok(())
+    }
+
+    /// Reads the state of the storage of attachments, which becomes that of the installation if there
+    /// is none yet.
+    async fn refresh_storage(&self) -> Result<(), DbError> {
+        let expected = installation::storage_id(&mut *self.background.read().await?).await?;
+        self.storage.refresh(expected).await;
+        if let (None, Some(id)) = (expected, self.storage.id()) {
+            installation::adopt_storage(&mut *self.background.read().await?, id).await?;
+        }
         Ok(())
     }
 

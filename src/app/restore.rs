@@ -22,7 +22,7 @@ use crate::{
     config::Config,
     crypto::password::PasswordCost,
     db::{
-        Connection, Database, DbError, consumer, feed, migrations,
+        Connection, Database, DbError, consumer, feed, installation, migrations,
         restore::{self, Rewound},
     },
     domain::{
@@ -151,6 +151,8 @@ async fn into(
             Some(held_back) => held_back,
             None => forget_the_past(&database, rewound).await?,
         };
+        // The files are in another storage than those of the backup.
+        installation::replace_storage(&mut *database.read().await?, None).await?;
         let (erased, redacted) = follow_ledger(config, &database).await?;
         database.close();
         restore::unmark(&database).await?;

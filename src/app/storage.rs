@@ -8,6 +8,7 @@ use std::{
 use super::error::{StartError, unusable_setting};
 use crate::{
     config::{Config, S3Config, Secret},
+    db::{Database, installation},
     storage::{self, S3Settings, Storage},
 };
 
@@ -29,6 +30,20 @@ pub fn set_up(config: &Config) -> Result<Option<Storage>, StartError> {
     };
     let failed = |error| unusable_setting("storage.folder", format!("cannot be used: {error}"));
     Storage::in_folder(&folder).map(Some).map_err(failed)
+}
+
+/// Accepts the configured storage in place of the one that the installation used. If no server has
+/// used it yet, the next one does.
+///
+/// # Errors
+/// No storage is configured, or it or the database failed.
+pub async fn accept_storage(config: &Config, database: &Database) -> Result<(), StartError> {
+    let storage = set_up(config)?.ok_or_else(|| {
+        unusable_setting("storage.folder", "is not set, nor is storage.s3.bucket".to_owned())
+    })?;
+    let failed = |error| unusable_setting("storage", format!("cannot be used: {error}"));
+    let id = storage.known_identity().await.map_err(failed)?;
+    Ok(installation::replace_storage(&mut *database.read().await?, id).await?)
 }
 
 /// Returns how many bytes are free on the disk of a folder or of its nearest parent that exists, or

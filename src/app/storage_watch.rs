@@ -88,21 +88,22 @@ impl StorageWatch {
         self.0.storage.is_some()
     }
 
-    /// Returns the id of the storage, or `None` if there is none or it could not be read.
+    /// Returns the id of the storage, or `None` if there is none, or a problem.
     pub fn id(&self) -> Option<Uuid> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner).id
     }
 
-    /// Whether the storage could not be read.
-    pub fn is_unreadable(&self) -> bool {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).problem.is_some()
+    /// Returns why the storage could not be read, or is not that of the installation.
+    pub fn problem(&self) -> Option<String> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).problem.clone()
     }
 
-    /// Reads the state, for at most five seconds. A problem is logged when it begins.
-    pub async fn refresh(&self) {
+    /// Reads the state, for at most five seconds. A problem is logged when it begins. The storage must
+    /// have the id `expected`; it gets one only if that is `None`.
+    pub async fn refresh(&self, expected: Option<Uuid>) {
         let Some(storage) = self.0.storage.clone() else { return };
         let new = self.0.ambient.as_ref().map(Ambient::uuid);
-        let reading = self.0.call.run(TIMEOUT, || read(storage, new)).await;
+        let reading = self.0.call.run(TIMEOUT, || read(storage, expected, new)).await;
         let (id, free) = match reading {
             Some((id, free)) => (id.map_err(|error| error.to_string()), free),
             None => (Err("the attachment storage does not answer".to_owned()), None),
@@ -113,19 +114,20 @@ impl StorageWatch {
         if let Err(problem) = &id
             && known.problem.as_ref() != Some(problem)
         {
-            tracing::warn!(problem, "reading the state of the attachment storage failed");
+            tracing::warn!(problem, "the attachment storage cannot be used");
         }
         *known = Known { id: id.as_ref().ok().copied().flatten(), problem: id.err() };
     }
 }
 
-/// Reads the id, which is `new` if the storage has none yet.
-async fn read(storage: Storage, new: Option<Uuid>) -> Reading {
+/// Reads the id, which must be `expected`. Without that, it is `new` if the storage has none yet.
+async fn read(storage: Storage, expected: Option<Uuid>, new: Option<Uuid>) -> Reading {
     let folder = storage.folder().map(ToOwned::to_owned);
     let free = spawn_blocking(move || storage::free_bytes(&folder?)).await;
-    let id = match new {
-        Some(new) => storage.identity(new).await.map(Some),
-        None => storage.known_identity().await,
+    let id = match (expected, new) {
+        (Some(id), _) => storage.require_identity(id).await.map(|()| Some(id)),
+        (None, Some(new)) => storage.identity(new).await.map(Some),
+        (None, None) => storage.known_identity().await,
     };
     (id, free.ok().flatten())
 }

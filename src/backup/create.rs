@@ -9,14 +9,14 @@ use super::BackupError;
 use crate::{
     db::{
         Database, DbError,
-        backup::{Snapshot, StoredTable, still_named, storages_of_nodes},
+        backup::{Snapshot, StoredTable, still_named, storage_id},
     },
     domain::{
         backup::{Attachments, FORMAT, File, INDEX, Manifest, Part, TABLES, Table},
         clock::Timestamp,
     },
     storage::{
-        Storage,
+        Storage, StorageError,
         backup::{Archive, PartWriter},
     },
 };
@@ -158,7 +158,7 @@ async fn copy_files(
 }
 
 /// Refuses a storage that has none of the files and is not that of the servers: it has no id, since
-/// no server has used it, or another id than theirs.
+/// no server has used it, or another id than the installation's.
 async fn refuse_wrong_storage(
     database: &Database,
     storage: Option<&Storage>,
@@ -168,14 +168,14 @@ async fn refuse_wrong_storage(
     let Some(storage) = storage.filter(|_| attachments.files == 0 && absent > 0) else {
         return Ok(());
     };
-    let is_wrong = match storage.known_identity().await? {
-        None => true,
-        Some(id) => {
-            let of_nodes = storages_of_nodes(database).await?;
-            !of_nodes.is_empty() && !of_nodes.contains(&id.to_string())
-        }
+    let is_right = match storage_id(database).await? {
+        Some(expected) => match storage.require_identity(expected).await {
+            Err(StorageError::Foreign { .. }) => false,
+            checked => checked.map(|()| true)?,
+        },
+        None => storage.known_identity().await?.is_some(),
     };
-    if is_wrong { Err(BackupError::WrongStorage(absent)) } else { Ok(()) }
+    if is_right { Ok(()) } else { Err(BackupError::WrongStorage(absent)) }
 }
 
 /// Copies a file. Returns false if the storage does not have it, or not with this content.

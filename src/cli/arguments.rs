@@ -63,6 +63,12 @@ pub(super) enum Command {
     /// recovery codes that were set up with the lost keys stay unusable: reset the second factors of
     /// their owners. Mails with codes, links and security notices that are still queued are lost.
     AcceptSealingKeys,
+    /// Accept the configured storage after all attachments have moved to it.
+    ///
+    /// Nodes neither store nor delete files in a storage that is not the one in which the
+    /// installation keeps its attachments: it may be the folder of a disk that is not mounted. Files
+    /// that the new storage lacks cannot be read any more.
+    AcceptStorage,
     /// Print the GraphQL schema.
     Schema,
     /// List the settings.

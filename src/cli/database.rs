@@ -83,6 +83,20 @@ pub(super) async fn accept_sealing_keys(config: &Config) -> CliResult {
     ))
 }
 
+/// `accept-storage`: accepts the configured storage of attachments in place of the former one.
+pub(super) async fn accept_storage(config: &Config) -> CliResult {
+    let store = ServerDatabase::open_for_command(config).await?;
+    let accepted = async {
+        let database = store.connect(config)?;
+        app::bring_up_to_date(config, &database).await?;
+        app::accept_storage(config, &database).await
+    }
+    .await;
+    store.close().await;
+    accepted?;
+    print("The configured storage of attachments is accepted.\n")
+}
+
 async fn open_epoch(database: &Database) -> Result<(), DbError> {
     let ambient = app::ambient();
     let (now, tag) = (ambient.now(), i32::from_be_bytes(ambient.bytes()));

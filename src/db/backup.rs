@@ -4,6 +4,7 @@ use futures_util::{Stream, TryStreamExt as _};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Row};
 use tokio_util::bytes::Bytes;
+use uuid::Uuid;
 
 use super::{Database, DbError, migrations};
 use crate::domain::{
@@ -261,23 +262,26 @@ pub async fn still_named(
     parsed.map_err(|error: uuid::Error| DbError::Value(error.to_string()))
 }
 
-/// Returns the ids of the storages that the nodes reported which were seen in the last hour.
+/// Returns the id of the installation's storage of attachments, or `None` if no node has used one or
+/// the schema is too old to know.
 ///
 /// # Errors
 /// The database failed.
-pub async fn storages_of_nodes(database: &Database) -> Result<Vec<String>, DbError> {
+pub async fn storage_id(database: &Database) -> Result<Option<Uuid>, DbError> {
     let (client, connection) = connect(database).await?;
     let found = async {
-        if !exists(&client, "nodes").await? {
+        if !exists(&client, "installation").await? {
             return Ok(vec![]);
         }
-        let query = "SELECT DISTINCT report ->> 'storage' FROM nodes
-                     WHERE report ->> 'storage' IS NOT NULL";
+        // Older schemas do not have the column.
+        let query = "SELECT to_jsonb(i) ->> 'storage_id' FROM installation i
+                     WHERE to_jsonb(i) ->> 'storage_id' IS NOT NULL";
         strings(client.query(query, &[]).await)
     }
     .await;
     connection.abort();
-    found
+    let id = found?.first().map(|id| id.parse()).transpose();
+    id.map_err(|error: uuid::Error| DbError::Value(error.to_string()))
 }
 
 /// Opens a connection outside the pool. It closes when its task is aborted or the client dropped.

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use diesel::{dsl::sql, prelude::*, sql_types::Bool};
 use diesel_async::RunQueryDsl;
+use uuid::Uuid;
 
 use super::{
     Connection, DbError,
@@ -48,6 +49,25 @@ pub async fn set_last_backup_at(db: &mut Connection, at: Timestamp) -> Result<()
         .set(installation::last_backup_at.eq(at))
         .execute(db)
         .await?;
+    Ok(())
+}
+
+/// Returns the id of the storage of attachments, or `None` until a node has used one.
+pub async fn storage_id(db: &mut Connection) -> Result<Option<Uuid>, DbError> {
+    Ok(table.select(installation::storage_id).first(db).await?)
+}
+
+/// Stores the id of the storage of attachments, unless there is one.
+pub async fn adopt_storage(db: &mut Connection, id: Uuid) -> Result<(), DbError> {
+    let without = table.filter(installation::storage_id.is_null());
+    diesel::update(without).set(installation::storage_id.eq(id)).execute(db).await?;
+    Ok(())
+}
+
+/// Replaces the id of the storage of attachments. With `None`, the next node that uses a storage
+/// stores its id.
+pub async fn replace_storage(db: &mut Connection, id: Option<Uuid>) -> Result<(), DbError> {
+    diesel::update(table).set(installation::storage_id.eq(id)).execute(db).await?;
     Ok(())
 }
 

@@ -302,6 +302,7 @@ diesel::table! {
         mail_staff_addresses -> Text,
         mail_staff_locale -> Locale,
         last_backup_at -> Nullable<Timestamptz>,
+        storage_id -> Nullable<Uuid>,
     }
 }
 

@@ -283,7 +283,7 @@ async fn redact_some(
         })
         .await?;
     for file in files {
-        upload::delete_redacted(services, file).await;
+        upload::delete_soon(services, file).await;
     }
     Ok(more)
 }

@@ -143,7 +143,7 @@ pub async fn redact_attachment(
             })
             .await;
         let redacted = entry.settle(redacted).await?;
-        upload::delete_redacted(services, id).await;
+        upload::delete_soon(services, id).await;
         until_unshared().await;
         Ok(redacted)
     })
@@ -283,7 +283,7 @@ async fn redact_again(services: &Services, redaction: &Redaction) -> Result<bool
     };
     if erased {
         if let RedactedContent::Attachment { attachment_id, .. } = redaction.content {
-            upload::delete_redacted(services, attachment_id).await;
+            upload::delete_soon(services, attachment_id).await;
         }
         tracing::info!(redacted = redaction.name(), "redacted a text or file of a backup again");
     }

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{ServiceError, Services, UserError, UserErrorCode, authorise, validation::Validation};
 use crate::{
-    db::{Connection, DbError, attachment as attachments},
+    db::{Connection, DbError, attachment as attachments, installation},
     domain::{
         actor::Actor,
         attachment::{Content, FileName, Limits},
@@ -142,17 +142,17 @@ impl UploadReceiver {
     /// Returns the reason if they cannot be uploaded now.
     ///
     /// # Errors
-    /// Returns an error if the database failed.
+    /// Returns an error if the database failed, or if the storage failed or is not that of the
+    /// installation.
     pub async fn reserve(
         &self,
         files: &[AttachmentId],
     ) -> Result<Result<HeldFiles, UserError>, ServiceError> {
-        if self.storage.is_none() {
-            return Ok(Err(not_available()));
-        }
+        let Some(storage) = &self.storage else { return Ok(Err(not_available())) };
         if let Some(error) = self.check_file_count(files.len()) {
             return Ok(Err(error));
         }
+        require_own(&self.services, storage).await?;
         let (max, now) = (self.services.settings.limits.unused_files, self.services.ambient.now());
         let uploader = self.uploader;
         let database = &self.services.database;
@@ -251,6 +251,17 @@ impl UploadReceiver {
         };
         self.remaining_bytes = remaining;
         Ok(())
+    }
+}
+
+/// Checks that the storage is that of the installation. In another one, such as the folder of a disk
+/// that is not mounted, files would be lost, and would count as deleted.
+async fn require_own(services: &Services, storage: &Storage) -> Result<(), ServiceError> {
+    let id = installation::storage_id(&mut *services.database.read().await?).await?;
+    match id {
+        Some(id) => Ok(storage.require_identity(id).await?),
+        // No node has used one yet.
+        None => Ok(()),
     }
 }
 
@@ -361,19 +372,20 @@ pub async fn delete_unattached(services: &Services) -> Result<(), ServiceError> 
     }
 }
 
-/// Deletes the bytes of a redacted file. After a failure, [`delete_unattached`] tries again.
-pub(super) async fn delete_redacted(services: &Services, id: AttachmentId) {
+/// Deletes the bytes of a file that is marked for deletion. After a failure, [`delete_unattached`]
+/// tries again.
+pub(super) async fn delete_soon(services: &Services, id: AttachmentId) {
     if let Err(error) = delete_marked(services, vec![id]).await {
-        tracing::warn!(%error, attachment = %id.0, "deleting a redacted file failed");
+        tracing::warn!(%error, attachment = %id.0, "deleting a file failed; it is tried again");
     }
 }
 
 /// Deletes files that are marked for deletion. Continues after a failure of the storage.
-pub(super) async fn delete_marked(
-    services: &Services,
-    marked: Vec<AttachmentId>,
-) -> Result<(), ServiceError> {
-    let Some(storage) = &services.storage else { return Ok(()) };
+async fn delete_marked(services: &Services, marked: Vec<AttachmentId>) -> Result<(), ServiceError> {
+    let Some(storage) = services.storage.as_ref().filter(|_| !marked.is_empty()) else {
+        return Ok(());
+    };
+    require_own(services, storage).await?;
     let mut failed = None;
     for id in marked {
         // The row goes last, so that a deletion that fails is tried again.

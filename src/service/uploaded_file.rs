@@ -83,7 +83,8 @@ pub async fn delete(
     if !marked {
         return Err(unknown("id").into());
     }
-    upload::delete_marked(services, vec![id]).await
+    upload::delete_soon(services, id).await;
+    Ok(())
 }
 
 /// Appends uploaded files of the caller to those that were sent with an input. The result has an

@@ -46,6 +46,19 @@ pub enum StorageError {
     /// The path of the storage folder is not supported.
     #[error("the path of the storage folder is not supported: {0}")]
     Name(#[from] object_store::path::Error),
+    /// The storage is not the one in which the installation keeps its attachments.
+    #[error(
+        "the attachment storage has {}, and that of the installation has the id {expected}: mount the \
+         folder, or correct `storage.folder` or `storage.s3`. If all files have moved to this storage, \
+         run `ticketwire accept-storage`",
+        .found.map_or_else(|| "no id".to_owned(), |id| format!("the id {id}"))
+    )]
+    Foreign {
+        /// The id of the installation's storage.
+        expected: Uuid,
+        /// The id of this storage.
+        found: Option<Uuid>,
+    },
 }
 
 /// The settings of a bucket on S3 or a compatible server.
@@ -237,13 +250,29 @@ impl Storage {
     /// # Errors
     /// The storage failed.
     pub async fn known_identity(&self) -> Result<Option<Uuid>, StorageError> {
+        Ok(self.identities().await?.into_iter().min())
+    }
+
+    async fn identities(&self) -> Result<Vec<Uuid>, StorageError> {
         if let Some(folder) = &self.folder {
-            return smallest_id(&folder.join(IDENTITY)).await;
+            return ids(&folder.join(IDENTITY)).await;
         }
         match self.store.get(&Path::from(IDENTITY)).await {
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            found => parse_identity(&found?.bytes().await?).map(Some),
+            Err(object_store::Error::NotFound { .. }) => Ok(vec![]),
+            found => parse_identity(&found?.bytes().await?).map(|id| vec![id]),
         }
+    }
+
+    /// Checks that the storage has this id: the folder of a disk that is not mounted has none.
+    ///
+    /// # Errors
+    /// The storage failed, or has another id or none.
+    pub async fn require_identity(&self, expected: Uuid) -> Result<(), StorageError> {
+        let found = self.identities().await?;
+        if found.contains(&expected) {
+            return Ok(());
+        }
+        Err(StorageError::Foreign { expected, found: found.into_iter().min() })
     }
 
     async fn bucket_identity(&self, new: Uuid) -> Result<Uuid, StorageError> {
@@ -316,25 +345,25 @@ pub fn check_writable(folder: &std::path::Path) -> Result<(), (PathBuf, io::Erro
 /// Returns the id of a folder: the name of an empty folder in it, so that it contains no files but
 /// those of attachments. If two nodes create one at the same time, the smaller name counts.
 async fn folder_identity(folder: &std::path::Path, new: Uuid) -> Result<Uuid, StorageError> {
-    if let Some(id) = smallest_id(folder).await? {
+    if let Some(id) = ids(folder).await?.into_iter().min() {
         return Ok(id);
     }
     fs::create_dir_all(folder.join(new.to_string())).await?;
-    Ok(smallest_id(folder).await?.unwrap_or(new))
+    Ok(ids(folder).await?.into_iter().min().unwrap_or(new))
 }
 
-async fn smallest_id(folder: &std::path::Path) -> Result<Option<Uuid>, StorageError> {
+/// Returns the ids in the folder. There are several if nodes gave it one at the same time.
+async fn ids(folder: &std::path::Path) -> Result<Vec<Uuid>, StorageError> {
     let mut entries = match fs::read_dir(folder).await {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
         Err(error) => return Err(error.into()),
     };
-    let mut smallest = None::<Uuid>;
+    let mut ids = Vec::new();
     while let Some(entry) = entries.next_entry().await? {
-        let id = entry.file_name().to_str().and_then(|name| Uuid::try_parse(name).ok());
-        smallest = smallest.into_iter().chain(id).min();
+        ids.extend(entry.file_name().to_str().and_then(|name| Uuid::try_parse(name).ok()));
     }
-    Ok(smallest)
+    Ok(ids)
 }
 
 fn parse_identity(bytes: &[u8]) -> Result<Uuid, StorageError> {

@@ -486,7 +486,8 @@ async fn a_file_that_is_deleted_during_its_upload_is_not_attached() {
 async fn uploading_and_downloading_the_largest_files_takes_little_memory() {
     const LARGEST: usize = 25 << 20;
     let folder = folder("large");
-    let server = TestServer::start().await;
+    let flags = [("storage.folder", folder.to_str().unwrap().to_owned())];
+    let server = TestServer::start_with(&flags).await;
     server.sign_up("Anna", Role::Customer).await;
     let variables = [
         ("DATABASE_URL", server.database.url.as_str()),

@@ -26,15 +26,18 @@ use crate::{
 /// The folder of attachments of the tests' servers.
 const FOLDER: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/attachments");
 
+/// That a node has stored the id of its storage.
+pub const STORAGE_KNOWN: &str = "(SELECT storage_id IS NOT NULL FROM installation)";
+
 /// A report of `doctor --json`.
-struct Report {
+pub struct Report {
     success: bool,
     document: Value,
 }
 
 impl Report {
     /// Runs `doctor` on a database, with more variables.
-    async fn of(database: &TestDatabase, more: &[(&str, &str)]) -> Self {
+    pub async fn of(database: &TestDatabase, more: &[(&str, &str)]) -> Self {
         let mut variables =
             vec![("DATABASE_URL", database.url.as_str()), ("TICKETWIRE_STORAGE_FOLDER", FOLDER)];
         variables.extend_from_slice(more);
@@ -52,7 +55,7 @@ impl Report {
     }
 
     /// Asserts that a check failed, that its text contains `detail`, and that it says what to do.
-    fn assert_failed(&self, name: &str, detail: &str, fix: &str) {
+    pub fn assert_failed(&self, name: &str, detail: &str, fix: &str) {
         let check = self.check(name);
         assert_eq!(check["status"], "failed", "{check}");
         assert!(check["detail"].as_str().unwrap().contains(detail), "{check}");
@@ -62,7 +65,7 @@ impl Report {
 }
 
 /// Waits until a condition on the database holds.
-async fn until(database: &TestDatabase, condition: &str) {
+pub async fn until(database: &TestDatabase, condition: &str) {
     let client = database.connect().await;
     let query = format!("SELECT {condition}");
     let reached =
@@ -433,16 +436,17 @@ async fn doctor_and_metrics_name_a_folder_of_attachments_that_is_not_shared() {
     let folder = tempfile::tempdir().unwrap();
     let own = folder.path().join("attachments");
     let other = [("storage.folder", own.to_str().unwrap().to_owned())];
+    until(&server.database, STORAGE_KNOWN).await;
     let node = server.another_node(&other).await.unwrap();
     until_nodes(&server.database, 2).await;
     let report = Report::of(&server.database, &[]).await;
     report.assert_failed("node_storage", "stored elsewhere by the node", "one shared folder");
     let differences = "ticketwire_node_differences{kind=\"storage\"}";
     until_metric(&server, differences, |count| count == 1.0).await;
+    assert!(!own.exists());
     // Once the folder is shared, the node reports the same id.
     let mut shared = fs::read_dir(format!("{FOLDER}/storage-id")).unwrap();
     let shared = shared.next().unwrap().unwrap().file_name();
-    fs::remove_dir_all(own.join("storage-id")).unwrap();
     fs::create_dir_all(own.join("storage-id").join(shared)).unwrap();
     until_metric(&server, differences, |count| count == 0.0).await;
     node.stop().await;

@@ -87,6 +87,7 @@ mod slow;
 mod sse;
 mod staff;
 mod starting;
+mod storage;
 mod support_figures;
 mod texts;
 mod ticket;

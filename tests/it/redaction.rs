@@ -48,7 +48,7 @@ async fn redact_ticket(client: &Client, ticket: &Ticket, text: &str) -> Reply {
     client.send(document, json!({ "id": ticket.id, "text": text })).await
 }
 
-async fn redact_attachment(client: &Client, id: &str) -> Reply {
+pub async fn redact_attachment(client: &Client, id: &str) -> Reply {
     let document = "mutation($id: ID!) { redactAttachment(input: { attachmentId: $id }) {
         ticket { attachments { id } } userErrors { field code } } }";
     client.send(document, json!({ "id": id })).await

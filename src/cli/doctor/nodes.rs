@@ -1,6 +1,7 @@
 //! The checks of the running nodes: whether they agree with each other and with this process.
 
 use tokio::time;
+use uuid::Uuid;
 
 use super::{
     check::{Check, LIMIT, Problem, Report, too_late},
@@ -10,7 +11,7 @@ use crate::{
     app::{self, ServerDatabase, StartError, StorageWatch, descriptors, nodes},
     cli::output::CliResult,
     config::Config,
-    db::{DbError, node},
+    db::{DbError, installation, node},
     domain::node::{Difference, Node},
 };
 
@@ -20,23 +21,28 @@ pub(super) async fn check(
     database: &ServerDatabase,
     report: &mut Report,
 ) -> CliResult<Vec<Node>> {
-    let live = match time::timeout(LIMIT, read(config, database)).await {
-        Ok(Ok(live)) => live,
+    let (live, storage_id) = match time::timeout(LIMIT, read(config, database)).await {
+        Ok(Ok(read)) => read,
         Ok(Err(error)) => return report.add("nodes", Err(cannot_tell(error))).map(|()| vec![]),
         Err(_) => return report.add("nodes", Err(too_late(LATE.0, LATE.1))).map(|()| vec![]),
     };
     report.add("nodes", Ok(names(&live)))?;
-    compare(config, &live, report).await?;
+    compare(config, &live, storage_id, report).await?;
     report.add("pool", check_pools(&live))?;
     Ok(live)
 }
 
-/// Compares the nodes with this command.
-async fn compare(config: &Config, live: &[Node], report: &mut Report) -> CliResult {
+/// Compares the nodes, and the id of the installation's storage, with this command.
+async fn compare(
+    config: &Config,
+    live: &[Node],
+    storage_id: Option<Uuid>,
+    report: &mut Report,
+) -> CliResult {
     let ambient = app::ambient();
     let compared = async {
         let storage = StorageWatch::for_command(config)?;
-        storage.refresh().await;
+        storage.refresh(storage_id).await;
         Ok::<_, StartError>((nodes::this_node(config, &ambient, &storage)?, storage))
     };
     let (this, storage) = match compared.await {
@@ -66,11 +72,20 @@ async fn compare(config: &Config, live: &[Node], report: &mut Report) -> CliResu
     report.add("node storage", check_storage(&storage, &storages.collect::<Vec<_>>()))
 }
 
-async fn read(config: &Config, database: &ServerDatabase) -> Result<Vec<Node>, DbError> {
+/// Reads the nodes that were seen lately, and the id of the installation's storage of attachments.
+async fn read(
+    config: &Config,
+    database: &ServerDatabase,
+) -> Result<(Vec<Node>, Option<Uuid>), DbError> {
     let pool = database.connect(config)?;
-    let live = node::live(&mut *pool.read().await?).await;
+    let read = async {
+        let mut connection = pool.read().await?;
+        let live = node::live(&mut connection).await?;
+        Ok((live, installation::storage_id(&mut connection).await?))
+    }
+    .await;
     pool.close();
-    live
+    read
 }
 
 fn name(node: &Node) -> String {
@@ -111,9 +126,12 @@ fn check_storage(storage: &StorageWatch, others: &[String]) -> Check {
     if !storage.is_configured() {
         return Ok("not compared: this command has none".into());
     }
-    if storage.is_unreadable() {
-        let problem = "cannot tell: the storage of attachments cannot be read";
-        return Err(Problem::new(problem, "mend what the check \"attachments\" says"));
+    if let Some(problem) = storage.problem() {
+        return Err(Problem::new(
+            problem,
+            "mount `storage.folder` or correct `storage.s3`, as the check \"attachments\" says; if all \
+             files have moved to another storage, run `ticketwire accept-storage`",
+        ));
     }
     if others.is_empty() {
         return Ok("all share one".into());
