@@ -2,10 +2,10 @@
 //!
 //! A notification has the position of its event in the feed. The planner moves its offset in the
 //! transaction that stores notifications, so all notifications up to the offset are stored. One that
-//! is stored later, because its event was set aside, is delivered before the event after the offset. A
-//! client that resumes before that event gets it again. The stream reads from its own position to the
-//! offset, again and again, and misses nothing. It reads when it is woken (`notified.rs`) and before
-//! each checkpoint.
+//! is stored later, because its event was set aside, is delivered late: before the event after the
+//! offset. A client that resumes before that event receives it a second time. The stream reads from
+//! its own position to the offset, again and again, and misses nothing. It reads when it is woken
+//! (`notified.rs`) and before each checkpoint.
 
 use std::collections::VecDeque;
 

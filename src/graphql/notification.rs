@@ -208,7 +208,8 @@ pub struct NotificationSubscription;
 #[Subscription]
 impl NotificationSubscription {
     /// Your notifications: those after the cursor, then a checkpoint with the number of unread
-    /// ones, then each new notification as it comes. After a reconnection, one can come again.
+    /// ones, then each new notification as it comes. One that was delivered late can come a second
+    /// time after a reconnection: compare its `id`.
     async fn notifications(
         &self,
         ctx: &Context<'_>,
