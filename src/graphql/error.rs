@@ -18,7 +18,8 @@ pub mod code {
     pub const UNAUTHENTICATED: &str = "UNAUTHENTICATED";
     /// The caller lacks the permission for this operation.
     pub const FORBIDDEN: &str = "FORBIDDEN";
-    /// The account must configure a second factor first, with `beginSecondFactor`.
+    /// The account must configure a second factor first, with `beginSecondFactor`. The user error
+    /// of the same name is another one: the last second factor of such an account was to be removed.
     pub const SECOND_FACTOR_REQUIRED: &str = "SECOND_FACTOR_REQUIRED";
     /// Too many attempts, or too much at once or within a minute: retry after
     /// `extensions.retryAfterSeconds`.

@@ -180,21 +180,27 @@ macro_rules! user_error_codes {
             InvalidCredentials,
             /// The code is incorrect, was used before, or has been replaced by a newer one.
             InvalidCode,
-            /// The challenge, link, setup or file has expired, was used before or is unknown.
-            /// Start again.
+            /// The challenge, the link to set a password, the invitation, the setup of a second factor
+            /// or the file has expired, was used before or is unknown, or your session ended or the
+            /// account changed meanwhile. Start again. A dead link from the control panel is
+            /// `INVALID_LINK`.
             Expired,
             /// The password is too short, too common or too easy to guess.
             WeakPassword,
             /// The new password and its repetition differ.
             Mismatch,
-            /// Confirm that it is you with `reauthenticate` first: with your password, and with
-            /// a code if you have a second factor. If you have neither, with a mailed code.
+            /// Call `reauthenticate` first: with your password, and with a code if you have a second
+            /// factor. If you have neither, with a mailed code. For some operations a sign-in in the last
+            /// 10 minutes is enough; their descriptions say so.
             ReauthenticationRequired,
-            /// Your account requires a second factor, and this is its last one.
+            /// From `removeSecondFactor` only: your account must have a second factor, and this is its
+            /// last one. As the code of a top-level error it means that your account must configure its
+            /// first one.
             SecondFactorRequired,
             /// Your account or this installation is not set up for this.
             NotAvailable,
-            /// The link is unknown, has expired or was used before.
+            /// From `redeemHandoff` only: the link from the control panel is unknown, has expired or was
+            /// used before. Any other dead link is `EXPIRED`.
             InvalidLink,
             /// The ticket cannot move to this status, or not by you. `UpdateTicketInput.status`
             /// lists the allowed moves.
