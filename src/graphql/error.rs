@@ -34,7 +34,8 @@ pub mod code {
     pub const TOO_MANY_STATEMENTS: &str = "TOO_MANY_STATEMENTS";
     /// The request took longer than the limit.
     pub const TIMEOUT: &str = "TIMEOUT";
-    /// The database, the storage of files or the server is away or overloaded: retry after
+    /// The database or the storage of files is away or overloaded, others keep the same data locked,
+    /// or the server is checking too many passwords: try again after
     /// `extensions.retryAfterSeconds`.
     pub const UNAVAILABLE: &str = "UNAVAILABLE";
     /// The server failed; the log has the details under `extensions.requestId`.
@@ -44,7 +45,7 @@ pub mod code {
 /// When to retry a request that failed with `UNAVAILABLE`, in seconds.
 pub const RETRY_AFTER_SECONDS: u32 = 5;
 
-/// The message of an error with the code `UNAVAILABLE`.
+/// The message of `UNAVAILABLE` if the database is away or overloaded.
 pub const UNAVAILABLE_MESSAGE: &str =
     "The server cannot reach its database, or the database is overloaded. Try again in 5 seconds.";
 

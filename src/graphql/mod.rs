@@ -99,11 +99,13 @@ const MAX_DIRECTIVES: usize = 8;
 /// `extensions.code` of an error is one of these, or `NOT_FOUND`; `BAD_REQUEST` for a malformed
 /// request or one beyond a limit; `RATE_LIMITED`, with `extensions.retryAfterSeconds`;
 /// `RESPONSE_TOO_LARGE` or `TOO_MANY_STATEMENTS` for a request that needs more than one request
-/// may: ask for fewer items or fields; `TIMEOUT` for one that takes too long; `UNAVAILABLE` if the
-/// database is away or overloaded, or others keep the same data locked, with
-/// `extensions.retryAfterSeconds`, and with the status 503 if `data` is missing or null; or `INTERNAL` for a failure of the server, with
-/// `extensions.requestId` for its operator. After `RESPONSE_TOO_LARGE`, `TOO_MANY_STATEMENTS` and
-/// `TIMEOUT`, `data` is null.
+/// may: ask for fewer items or fields; `TIMEOUT` for one that takes too long; `UNAVAILABLE`; or
+/// `INTERNAL` for a failure of the server, with `extensions.requestId` for its operator. After
+/// `RESPONSE_TOO_LARGE`, `TOO_MANY_STATEMENTS` and `TIMEOUT`, `data` is null.
+///
+/// `UNAVAILABLE` means: the database or the storage of files is away or overloaded, others keep the
+/// same data locked, or the server is checking too many passwords: try again after
+/// `extensions.retryAfterSeconds`. The status is 503 if `data` is missing or null.
 #[derive(MergedObject, Default)]
 pub struct Query(
     account::AccountQuery,
