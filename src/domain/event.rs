@@ -320,7 +320,7 @@ pub enum AccountEvent {
         /// The service token that it used.
         token_id: Option<ServiceTokenId>,
     },
-    /// The customer signed in through such a link.
+    /// The customer signed in through a link that the control panel created.
     HandoffRedeemed {
         /// The handoff.
         handoff_id: HandoffId,

@@ -176,9 +176,9 @@ impl Account {
         Ok(Some(Box::pin(loading).await?.into()))
     }
 
-    /// Whether the account has a password. Customers who come from a control panel may have none, or an
-    /// empty one, which counts here.
-    /// Null unless this is your own account.
+    /// Whether the account has a password. True also for an imported hash of an empty password;
+    /// false for a customer who signs in through the control panel only. Null unless this is your
+    /// own account.
     async fn has_password(&self, ctx: &Context<'_>) -> Result<Option<bool>, Failure> {
         if !self.is_viewer(ctx)? {
             return Ok(None);

@@ -41,18 +41,20 @@ pub enum AccountEventKind {
     ServiceTokenRevoked,
     /// The control panel created the account.
     Provisioned,
-    /// The control panel changed the name, e-mail address or language, or an admin changed the
-    /// name or language.
+    /// An admin changed the name or language, or the control panel updated the account without
+    /// replacing the password. If the e-mail address changed too, `EMAIL_CHANGED` follows.
     ProfileChanged,
-    /// The control panel or an admin changed the e-mail address.
+    /// The e-mail address changed. If an admin changed nothing else, this is the only event of the
+    /// change. It follows the `PROFILE_CHANGED` or `PASSWORD_IMPORTED` of the control panel's change.
     EmailChanged,
     /// An admin or the operator erased the account.
     AccountErased,
-    /// The control panel replaced the password.
+    /// The control panel replaced the password, and maybe the name or language with it. If the
+    /// e-mail address changed too, `EMAIL_CHANGED` follows.
     PasswordImported,
     /// The control panel created a sign-in link.
     HandoffCreated,
-    /// The owner signed in through such a link.
+    /// The owner signed in through a link that the control panel created.
     HandoffRedeemed,
     /// A second factor was configured.
     SecondFactorAdded,

@@ -25,9 +25,9 @@ use crate::{
 };
 
 /// A text that staff answer with again and again. A personal one is visible to its owner only, a
-/// shared one to all staff. Customers see neither. Only admins change shared ones: everybody sends
-/// them in the company's name, so somebody answers for them, and each change is recorded in the
-/// admin's `accountEvents`. Agents write personal ones.
+/// shared one to all staff. Customers see neither. Only admins change shared ones, because all staff
+/// send them in the company's name. Each change is recorded in the admin's `accountEvents`. Agents
+/// write personal ones.
 #[derive(Description)]
 pub struct CannedAnswer(pub Arc<canned_answer::CannedAnswer>);
 

@@ -180,7 +180,8 @@ pub struct AddCommentPayload {
     /// `ANSWERED_MEANWHILE`.
     ticket: Option<Ticket>,
     /// With `ANSWERED_MEANWHILE`, what others have said since `seenUpTo`, oldest first: at most 20
-    /// comments. Otherwise empty. To go on all the same, send the id of the last one as `seenUpTo`.
+    /// comments. Otherwise empty. To write anyway, repeat the call with the id of the last of these
+    /// comments as `seenUpTo`.
     #[graphql(complexity = "1 + 20 * child_complexity")]
     answered_meanwhile: List<Comment>,
     /// What the caller can correct; empty on success.
@@ -259,7 +260,7 @@ impl CommentMutation {
     /// minutes, with `TOO_MANY` after the 20 edits, with `REDACTED` if support has erased the text,
     /// with `TICKET_CLOSED` on a closed ticket, with `TICKET_MERGED` on a merged one, and with
     /// `NOT_FOUND` if you cannot see the comment. Edits count as comments do: `RATE_LIMITED`. It takes
-    /// about a second: once it returns, the earlier text is served no more.
+    /// about a second: once it returns, only staff receive the earlier text, in `edits`.
     async fn edit_comment(
         &self,
         ctx: &Context<'_>,

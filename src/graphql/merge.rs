@@ -34,7 +34,8 @@ pub struct MergeTicketPayload {
     /// The ticket in which it continues, or null on failure.
     into: Option<Ticket>,
     /// With `ANSWERED_MEANWHILE`, what others have said since `seenUpTo`, oldest first: at most 20
-    /// comments. Otherwise empty. To go on all the same, send the id of the last one as `seenUpTo`.
+    /// comments. Otherwise empty. To write anyway, repeat the call with the id of the last of these
+    /// comments as `seenUpTo`.
     #[graphql(complexity = "1 + 20 * child_complexity")]
     answered_meanwhile: List<Comment>,
     /// What the caller can correct; empty on success.

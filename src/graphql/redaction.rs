@@ -87,7 +87,7 @@ impl RedactionMutation {
     /// Erases the text of a comment or internal note permanently, with what it was before edits. Its
     /// files stay: see `redactAttachment`. Streams and the timeline show `ContentRedacted`. Staff
     /// only. Fails with `REDACTED` if it is redacted already. It takes about a second: once it
-    /// returns, the text is served no more.
+    /// returns, no response contains the text.
     async fn redact_comment(
         &self,
         ctx: &Context<'_>,
@@ -111,7 +111,7 @@ impl RedactionMutation {
 
     /// Erases the summary or the description of a ticket permanently. It is empty then. Streams and the
     /// timeline show `ContentRedacted`. Staff only. Fails with `REDACTED` if it is redacted already.
-    /// It takes about a second: once it returns, the text is served no more.
+    /// It takes about a second: once it returns, no response contains the text.
     async fn redact_ticket(
         &self,
         ctx: &Context<'_>,

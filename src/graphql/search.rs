@@ -124,14 +124,14 @@ impl SearchQuery {
     /// The number of a ticket finds it, as mails and people write it: `CS-234567`, `[CS-234567]`
     /// also within a pasted subject, `#234567`, `cs 234567`, `ticket 234567`, or alone.
     ///
-    /// A search that takes longer than 2 seconds, unless configured otherwise, fails with
-    /// `BAD_REQUEST`.
-    ///
-    /// The ticket with that number comes first. The others rank higher the more often a text
+    /// A ticket found by its number comes first. The others rank higher the more often a text
     /// has the words and the closer together they are; words in a summary count most, then
     /// those in a description, then those in a comment. Matches by similar spelling come
     /// last. Of equal matches, the newest ticket comes first. If more than 10,000 texts
     /// match, only the newest 10,000 are ranked: search for more words.
+    ///
+    /// A search that takes longer than 2 seconds, unless configured otherwise, fails with
+    /// `BAD_REQUEST`.
     #[graphql(complexity = "cost(first, None, child_complexity)")]
     async fn search(
         &self,
