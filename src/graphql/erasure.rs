@@ -51,7 +51,8 @@ impl ErasureMutation {
     /// be used for a new account. A restored backup does not bring the account back. Admins only.
     /// Fails with `ERASED` if it is erased already, with `OWN_ACCOUNT` for your own and
     /// `LAST_ADMIN` for that of the last admin who can sign in, and with `NOT_FOUND` if there is no
-    /// such account. `REAUTHENTICATION_REQUIRED` means that you must call `reauthenticate` first.
+    /// such account. `REAUTHENTICATION_REQUIRED` if you have not called `reauthenticate` in the last
+    /// 10 minutes; a recent sign-in is not enough.
     async fn erase_account(
         &self,
         ctx: &Context<'_>,

@@ -329,10 +329,12 @@ impl SecondFactorMutation {
     ///
     /// Starting again discards the key of an unconfirmed authenticator. An authenticator can be
     /// replaced; e-mail codes that are already set up fail with `TAKEN`. `NOT_AVAILABLE` means
-    /// that this installation sends no mail. `REAUTHENTICATION_REQUIRED` means: call
-    /// `reauthenticate` first. That is needed to replace an authenticator, and to add a second factor
-    /// if you signed in more than 10 minutes ago. Mailed codes are counted: `RATE_LIMITED`, with when to
+    /// that this installation sends no mail. Mailed codes are counted: `RATE_LIMITED`, with when to
     /// try again.
+    ///
+    /// `REAUTHENTICATION_REQUIRED` if you neither signed in nor called `reauthenticate` in the last
+    /// 10 minutes. To replace an authenticator: `REAUTHENTICATION_REQUIRED` if you have not called
+    /// `reauthenticate` in the last 10 minutes; a recent sign-in is not enough.
     async fn begin_second_factor(
         &self,
         ctx: &Context<'_>,
@@ -390,9 +392,10 @@ impl SecondFactorMutation {
     /// Removes one of your second factors, and with the last one the recovery codes. Your
     /// other sessions end, and you are notified by mail.
     ///
-    /// Call `reauthenticate` first: `REAUTHENTICATION_REQUIRED` otherwise. Other user errors:
-    /// `NOT_FOUND` if you have no such second factor, `SECOND_FACTOR_REQUIRED` if it is the last
-    /// one of an account that must have one, and `EXPIRED` if your session ended meanwhile.
+    /// `REAUTHENTICATION_REQUIRED` if you have not called `reauthenticate` in the last 10 minutes; a
+    /// recent sign-in is not enough. Other user errors: `NOT_FOUND` if you have no such second
+    /// factor, `SECOND_FACTOR_REQUIRED` if it is the last one of an account that must have one, and
+    /// `EXPIRED` if your session ended meanwhile.
     async fn remove_second_factor(
         &self,
         ctx: &Context<'_>,
@@ -415,9 +418,10 @@ impl SecondFactorMutation {
     /// Replaces your recovery codes with ten new ones; the old ones become void. You are
     /// notified by mail.
     ///
-    /// Call `reauthenticate` first: `REAUTHENTICATION_REQUIRED` otherwise. Other user errors:
-    /// `NOT_AVAILABLE` if your account has no second factor, and `EXPIRED` if your session ended
-    /// meanwhile. `RATE_LIMITED` beyond ten calls an hour.
+    /// `REAUTHENTICATION_REQUIRED` if you have not called `reauthenticate` in the last 10 minutes; a
+    /// recent sign-in is not enough. Other user errors: `NOT_AVAILABLE` if your account has no
+    /// second factor, and `EXPIRED` if your session ended meanwhile. `RATE_LIMITED` beyond ten calls
+    /// an hour.
     async fn regenerate_recovery_codes(
         &self,
         ctx: &Context<'_>,
@@ -473,9 +477,11 @@ impl SecondFactorMutation {
 
     /// Removes all second factors and recovery codes of an account whose owner has lost them.
     /// Admins only. The sessions of the account end, and its owner is notified by mail. Fails
-    /// with `NOT_FOUND` if there is no such account. `ERASED` means that the account was erased, and
-    /// `REAUTHENTICATION_REQUIRED` that you signed in more than 10 minutes ago: call `reauthenticate`
-    /// first.
+    /// with `NOT_FOUND` if there is no such account. `ERASED` means that the account was erased.
+    ///
+    /// `REAUTHENTICATION_REQUIRED` if you neither signed in nor called `reauthenticate` in the last
+    /// 10 minutes. For your own account: `REAUTHENTICATION_REQUIRED` if you have not called
+    /// `reauthenticate` in the last 10 minutes; a recent sign-in is not enough.
     async fn reset_second_factors(
         &self,
         ctx: &Context<'_>,

@@ -142,8 +142,8 @@ pub struct ServiceTokenMutation;
 
 #[Object]
 impl ServiceTokenMutation {
-    /// Creates a service token. Admins only. `REAUTHENTICATION_REQUIRED` means that you
-    /// signed in more than 10 minutes ago: call `reauthenticate` first.
+    /// Creates a service token. Admins only. `REAUTHENTICATION_REQUIRED` if you neither signed in
+    /// nor called `reauthenticate` in the last 10 minutes.
     async fn create_service_token(
         &self,
         ctx: &Context<'_>,

@@ -187,8 +187,8 @@ impl StaffMutation {
     /// for 72 hours. Admins only.
     ///
     /// Fails with `TAKEN` if another account has the address, and with `NOT_AVAILABLE` if this
-    /// installation sends no mail. `REAUTHENTICATION_REQUIRED` means that you
-    /// signed in more than 10 minutes ago: call `reauthenticate` first.
+    /// installation sends no mail. `REAUTHENTICATION_REQUIRED` if you neither signed in nor called
+    /// `reauthenticate` in the last 10 minutes.
     async fn create_account(
         &self,
         ctx: &Context<'_>,
@@ -211,8 +211,9 @@ impl StaffMutation {
     /// Setting the role that it has changes nothing.
     ///
     /// Fails with `NOT_FOUND` if there is no such account. You cannot demote yourself
-    /// (`OWN_ACCOUNT`) or the last admin who can sign in (`LAST_ADMIN`). `REAUTHENTICATION_REQUIRED` means that you
-    /// signed in more than 10 minutes ago: call `reauthenticate` first.
+    /// (`OWN_ACCOUNT`) or the last admin who can sign in (`LAST_ADMIN`).
+    /// `REAUTHENTICATION_REQUIRED` if you neither signed in nor called `reauthenticate` in the last
+    /// 10 minutes.
     async fn set_account_role(
         &self,
         ctx: &Context<'_>,
@@ -230,8 +231,9 @@ impl StaffMutation {
     /// an account twice changes nothing.
     ///
     /// Fails with `NOT_FOUND` if there is no such account. You cannot disable yourself
-    /// (`OWN_ACCOUNT`) or the last admin who can sign in (`LAST_ADMIN`). `REAUTHENTICATION_REQUIRED` means that you
-    /// signed in more than 10 minutes ago: call `reauthenticate` first.
+    /// (`OWN_ACCOUNT`) or the last admin who can sign in (`LAST_ADMIN`).
+    /// `REAUTHENTICATION_REQUIRED` if you neither signed in nor called `reauthenticate` in the last
+    /// 10 minutes.
     async fn disable_account(
         &self,
         ctx: &Context<'_>,
@@ -245,8 +247,8 @@ impl StaffMutation {
 
     /// Lets a disabled account sign in again. Admins only. Its password and second factors are
     /// as before; its former sessions do not come back. Enabling an active account changes
-    /// nothing. Fails with `NOT_FOUND` if there is no such account. `REAUTHENTICATION_REQUIRED` means that you
-    /// signed in more than 10 minutes ago: call `reauthenticate` first.
+    /// nothing. Fails with `NOT_FOUND` if there is no such account. `REAUTHENTICATION_REQUIRED` if
+    /// you neither signed in nor called `reauthenticate` in the last 10 minutes.
     async fn enable_account(
         &self,
         ctx: &Context<'_>,
@@ -259,9 +261,12 @@ impl StaffMutation {
     }
 
     /// Changes an account's name, language or e-mail address. Admins only. Fails with `NOT_FOUND` if
-    /// there is no such account, and with `TAKEN` if another account has the address. Changing the
-    /// address fails with `REAUTHENTICATION_REQUIRED` if you signed in more than 10 minutes ago: call
-    /// `reauthenticate` first.
+    /// there is no such account, and with `TAKEN` if another account has the address.
+    ///
+    /// A new address fails with `REAUTHENTICATION_REQUIRED` if you neither signed in nor called
+    /// `reauthenticate` in the last 10 minutes; that of your own account, with
+    /// `REAUTHENTICATION_REQUIRED` if you have not called `reauthenticate` in the last 10 minutes; a
+    /// recent sign-in is not enough.
     async fn update_account(
         &self,
         ctx: &Context<'_>,
