@@ -25,9 +25,11 @@ const MAX_CLIENTS: usize = 10;
 const MAX_AT_ONCE: u8 = 3;
 /// The maximum number of tickets that a node shows people on.
 const MAX_TICKETS: usize = 10_000;
-/// The maximum number of clients that a node remembers, to announce none too often.
+/// The maximum number of clients whose last announcement a node remembers, so that it announces no
+/// client too often.
 const MAX_ANNOUNCED: usize = 50_000;
-/// The maximum number of them that are one person's, on all tickets. Further ones are not announced.
+/// The maximum number of clients of a person that a node remembers so, on all tickets. Further ones
+/// are not announced.
 const MAX_OF_PERSON: usize = 200;
 
 /// What a person does with a ticket, from weak to strong.
@@ -54,7 +56,7 @@ impl ClientId {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// Returns the client that all further ones of a person count as.
+    /// Returns the id that stands for all clients of a person beyond [`MAX_CLIENTS`].
     fn further(account: AccountId) -> Self {
         Self(account.0)
     }

@@ -1,7 +1,7 @@
 //! Connections: how many are accepted, their options and TLS, and how long they may wait for headers.
 //!
-//! A refused connection is told so and closed; with TLS it is only closed. All limits here apply
-//! before anybody is signed in; `budgets.rs` has those of callers.
+//! A refused connection receives a response that says why, and is closed; with TLS it is only closed.
+//! All limits here apply before anybody is signed in; `budgets.rs` has those of callers.
 
 use std::{
     convert::Infallible,
@@ -317,7 +317,7 @@ struct ConnectionSlots {
 struct Refused {
     status: &'static str,
     reason: String,
-    /// The slots of a connection that is told so only later.
+    /// The slots of a connection that receives its response only later.
     open: Vec<Slot>,
 }
 

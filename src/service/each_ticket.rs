@@ -37,8 +37,7 @@ where
     }
 }
 
-/// Changes a batch. Returns how many of its tickets were changed, and why the last one that could not be
-/// could not.
+/// Changes a batch. Returns how many tickets were changed, and the last error of those that failed.
 async fn change_batch<C>(
     tickets: Vec<TicketId>,
     change: &impl Fn(Vec<TicketId>) -> C,

@@ -62,11 +62,11 @@ pub struct Dependencies {
     pub(super) posted: PostedComments,
     /// The changes of tickets that wait to be written together.
     pub(super) changes: Arc<Grouping<Change>>,
-    /// Those that are made alone.
+    /// The changes that run in a transaction of their own.
     pub(super) single_changes: Arc<SingleChanges>,
     /// The tickets that wait to be opened together.
     pub(super) openings: Arc<Grouping<Opening>>,
-    /// Held by those of them that are opened alone.
+    /// Limits how many tickets are opened in a transaction of their own at a time.
     pub(super) single_openings: Arc<Semaphore>,
     /// Wakes the task that returns the tickets of former staff to the queue.
     pub(super) former_staff: Arc<Notify>,
