@@ -196,7 +196,8 @@ fn list(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a build without the web app or the playground fails: a release or one in CI, which others will use.
+/// Whether a build without the web app or the playground fails: a release or one in CI, which
+/// others will use.
 fn is_required() -> bool {
     env::var("PROFILE").is_ok_and(|profile| profile == "release")
         || env::var("CI").is_ok_and(|ci| !matches!(ci.as_str(), "" | "0" | "false"))

@@ -228,9 +228,10 @@ impl App {
         }
     }
 
-    /// Stops the server: reports that it is not ready for `drain_grace_seconds`, accepts no more requests, closes websockets and event streams one after
-    /// the other within `drain_seconds`, waits up to ten seconds more for requests under way, ends
-    /// the background tasks, and closes the monitoring listener last.
+    /// Stops the server: reports that it is not ready for `drain_grace_seconds`, accepts no more
+    /// requests, closes websockets and event streams one after the other within `drain_seconds`,
+    /// waits up to ten seconds more for requests under way, ends the background tasks, and closes
+    /// the monitoring listener last.
     pub async fn stop(self) {
         self.leaving.cancel();
         time::sleep(self.drain_grace).await;

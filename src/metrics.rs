@@ -554,8 +554,8 @@ impl Metrics {
         self.0.sign_ins.get_or_create(&[("outcome", outcome)]).inc();
     }
 
-    /// Counts an answered request, how long it took, and the bytes of its response. `route` is the pattern of the path, not
-    /// the path itself, so that clients cannot create labels.
+    /// Counts an answered request, how long it took, and the bytes of its response. `route` is the
+    /// pattern of the path, not the path itself, so that clients cannot create labels.
     pub fn request(&self, route: &str, status: u16, took: Duration, bytes: u64) {
         let labels = vec![("route", route.to_owned()), ("status", format!("{}xx", status / 100))];
         self.0.requests.get_or_create(&labels).inc();

@@ -34,8 +34,8 @@ const CERTIFICATE: &str = "tls.certificate_file";
 const KEY: &str = "tls.key_file";
 const MAIL_CERTIFICATE: &str = "mail.ca_file";
 /// What to do about certificates that some clients may refuse.
-pub const CHAIN_ADVICE: &str = "put the server's own certificate first, then that of its issuer, then that of the issuer's \
-     issuer, and nothing else, as `fullchain.pem` of certbot does";
+pub const CHAIN_ADVICE: &str = "put the server's own certificate first, then that of its issuer, \
+     then that of the issuer's issuer, and nothing else, as `fullchain.pem` of certbot does";
 /// How often the files are read again.
 const RELOAD_EVERY: Duration = Duration::from_mins(1);
 

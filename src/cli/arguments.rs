@@ -41,8 +41,8 @@ pub struct Cli {
 pub(super) enum Command {
     /// Run the server.
     ///
-    /// Applies pending database migrations first, unless `database.migrate` is off. If no database is configured (`DATABASE_URL`), it
-    /// runs an embedded Postgres with demo data.
+    /// Applies pending database migrations first, unless `database.migrate` is off. If no database
+    /// is configured (`DATABASE_URL`), it runs an embedded Postgres with demo data.
     Serve(ServeArgs),
     /// Apply pending database migrations.
     ///

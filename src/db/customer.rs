@@ -41,7 +41,8 @@ pub async fn by_external_id(
 }
 
 /// Returns the account with an e-mail address, the same one as
-/// [`account::by_email`](super::account::by_email) if two accounts have spellings of it. Its row stays locked until the transaction ends.
+/// [`account::by_email`](super::account::by_email) if two accounts have spellings of it. Its row
+/// stays locked until the transaction ends.
 pub async fn by_email(
     db: &mut Connection,
     email: &EmailAddress,

@@ -58,8 +58,8 @@ impl Deref for EventLog {
 
 impl EventLog {
     /// Opens the log, and starts this node's sequencer and tailer on `background`. They run until
-    /// `stop` is cancelled. Streams read `database`. `on_event` is called with each event that may end streams, before any stream
-    /// receives it.
+    /// `stop` is cancelled. Streams read `database`. `on_event` is called with each event that may
+    /// end streams, before any stream receives it.
     ///
     /// # Errors
     /// The database failed.

@@ -13,9 +13,9 @@
 //! 4. `subscription.rs` replays the events that its caller missed (`replay.rs`), and then delivers
 //!    those in its buffer. It authorises every event.
 //!
-//! `notification.rs` does the same for a person's notifications, which `notified.rs` wakes. `continuity.rs` decides whether a
-//! stream can continue after a cursor or must resync. `session.rs` decides which events end the
-//! streams of a session.
+//! `notification.rs` does the same for a person's notifications, which `notified.rs` wakes.
+//! `continuity.rs` decides whether a stream can continue after a cursor or must resync.
+//! `session.rs` decides which events end the streams of a session.
 //!
 //! `presence.rs` knows who has a ticket open, and `presence_stream.rs` shows it. It is not in the
 //! log.

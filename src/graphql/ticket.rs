@@ -454,10 +454,11 @@ impl TicketMutation {
     /// Opens a ticket. It starts with the status `WAITING_FOR_SUPPORT` and the priority `MEDIUM`.
     ///
     /// User errors: `NOT_FOUND` for an unknown category, for a customer who does not exist or whose
-    /// account is disabled, and for a predecessor that you may not see; `CATEGORY_RETIRED` for a category that accepts no new tickets; `INVALID` for a
-    /// predecessor that is not closed; `IDEMPOTENCY_KEY_REUSED` for a key that was used with
-    /// another input. For attachments: `TOO_MANY`, `TOO_LARGE`, `REQUIRED` for an empty file, and
-    /// `NOT_AVAILABLE` if this installation stores no files.
+    /// account is disabled, and for a predecessor that you may not see; `CATEGORY_RETIRED` for a
+    /// category that accepts no new tickets; `INVALID` for a predecessor that is not closed;
+    /// `IDEMPOTENCY_KEY_REUSED` for a key that was used with another input. For attachments:
+    /// `TOO_MANY`, `TOO_LARGE`, `REQUIRED` for an empty file, and `NOT_AVAILABLE` if this
+    /// installation stores no files.
     async fn create_ticket(
         &self,
         ctx: &Context<'_>,

@@ -179,10 +179,10 @@ impl TicketInvitationMutation {
     /// `NOT_FOUND` if they may not see the ticket. User errors: `INVALID` for your own address
     /// and for one of staff, and for staff also for somebody who takes part already: customers do not
     /// learn who has an account. `NOT_AVAILABLE` if an invitation of the address to the ticket was
-    /// declined in the last 14 days; `TICKET_CLOSED` or `TICKET_MERGED`; and `TOO_MANY` beyond 50 participants and
-    /// open invitations, or 200 former participants. Calls are counted: `RATE_LIMITED` after 20
-    /// within an hour, 100 for staff, and after 3 invitations of one address within a day,
-    /// 10 from everybody within an hour.
+    /// declined in the last 14 days; `TICKET_CLOSED` or `TICKET_MERGED`; and `TOO_MANY` beyond 50
+    /// participants and open invitations, or 200 former participants. Calls are counted:
+    /// `RATE_LIMITED` after 20 within an hour, 100 for staff, and after 3 invitations of one
+    /// address within a day, 10 from everybody within an hour.
     async fn invite_participant(
         &self,
         ctx: &Context<'_>,

@@ -35,11 +35,12 @@
 //!   language, or one customer with one language. Variables are not part of it, since they only
 //!   select which messages a subscriber receives.
 //!
-//! A group exists as long as it has a subscriber, and its executions end with it. Its responses are cached by cursor
-//! (`response_cache.rs`) and shared for at most `MAX_AGE` (750 ms), since a response shows its ticket
-//! as of its execution. After that they are removed, whether or not anybody asks for them. The
-//! responses of all groups together take at most `limits.shared_response_bytes`; the oldest are
-//! removed first. Responses with errors are not cached.
+//! A group exists as long as it has a subscriber, and its executions end with it. Its responses are
+//! cached by cursor (`response_cache.rs`) and shared for at most `MAX_AGE` (750 ms), since a
+//! response shows its ticket as of its execution. After that they are removed, whether or not
+//! anybody asks for them. The responses of all groups together take at most
+//! `limits.shared_response_bytes`; the oldest are removed first. Responses with errors are not
+//! cached.
 //!
 //! Authorisation is never shared: each subscriber reads its own `events::Subscription`, which
 //! checks every event for that caller.

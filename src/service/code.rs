@@ -175,7 +175,8 @@ pub(super) fn wrong_code(attempts_left: Option<i32>) -> ServiceError {
 }
 
 /// Records a wrong code that was entered after the right password, if there is one, and notifies the
-/// owner if it is suspicious: somebody else may know the password or have the session. `actor` is `None` if nobody is signed in.
+/// owner if it is suspicious: somebody else may know the password or have the session. `actor` is
+/// `None` if nobody is signed in.
 pub(super) async fn report_wrong(
     services: &Services,
     owner: &Account,

@@ -326,7 +326,8 @@ async fn invite(
     Ok(ids.into_iter().map(event).collect())
 }
 
-/// Withdraws the open invitations of a merge that neither another merge nor a person needs. Returns the events to record.
+/// Withdraws the open invitations of a merge that neither another merge nor a person needs. Returns
+/// the events to record.
 async fn withdraw_invitations(
     db: &mut Connection,
     merge: &Merge,

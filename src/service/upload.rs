@@ -348,7 +348,8 @@ pub(super) async fn attach(
 }
 
 /// Deletes files that were uploaded more than a day ago and not attached, and redacted ones that
-/// are left. Several nodes may run this at the same time: once a file is marked for deletion it can no longer be attached.
+/// are left. Several nodes may run this at the same time: once a file is marked for deletion it can
+/// no longer be attached.
 ///
 /// # Errors
 /// Returns an error if the database failed, or if the storage failed to delete some files. A

@@ -39,7 +39,8 @@ macro_rules! event_type {
                 event_id(self.of.event.id)
             }
 
-            /// The event's position in the event log. Pass it as `after` to any stream to continue after this event.
+            /// The event's position in the event log. Pass it as `after` to any stream to continue
+            /// after this event.
             pub(super) async fn cursor(&self) -> String {
                 self.of.cursor.encode()
             }
