@@ -118,8 +118,8 @@ async fn into(
 ) -> Result<Restored, StartError> {
     let storage = storage::set_up(config)?;
     let database = server.connect(config)?;
-    let turn = restore::Turn::take(&database).await.map_err(BackupError::from)?;
-    let turn = turn.ok_or(BackupError::UnderWay)?;
+    let lock = restore::RestoreLock::take(&database).await.map_err(BackupError::from)?;
+    let lock = lock.ok_or(BackupError::UnderWay)?;
     let remaining = check_database(&database, &manifest).await?;
     if storage.is_none() && manifest.files() > 0 {
         return Err(BackupError::NoStorage.into());
@@ -159,7 +159,7 @@ async fn into(
         Ok(Restored { manifest, files, migrated, held_back, ledger, erased, redacted, lacks_keys })
     });
     let restored = restored.await.map_err(|error| StartError::FailedRestore(Box::new(error)));
-    drop(turn);
+    drop(lock);
     restored
 }
 

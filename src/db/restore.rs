@@ -29,17 +29,17 @@ const SKIP_TO_END: &str = "UPDATE consumer_offsets
     SET pos = (SELECT pos FROM feed_head) + (SELECT count(*) FROM pending_events)
     WHERE name = 'notifications'";
 
-/// Tries to take the lock that one restore into a database has. Its number is arbitrary.
+/// Tries to take the lock of a restore. Its number is arbitrary.
 const TRY_LOCK: &str = "SELECT pg_try_advisory_lock(7811887390402930)";
 
-/// The right of one restore to change a database. It ends with its connection.
-pub struct Turn {
+/// The lock that at most one restore into a database holds. It ends with its connection.
+pub struct RestoreLock {
     client: Client,
     connection: JoinHandle<()>,
 }
 
-impl Turn {
-    /// Takes the turn, or returns `None` if another restore has it.
+impl RestoreLock {
+    /// Takes the lock, or returns `None` if another restore holds it.
     ///
     /// # Errors
     /// The database cannot be reached.
@@ -48,15 +48,15 @@ impl Turn {
         // It is not one of the connections that a restore waits for.
         let named = client.batch_execute("SET application_name = 'ticketwire restore'").await;
         named.map_err(failed)?;
-        let turn = Self { client, connection };
+        let lock = Self { client, connection };
         for _ in 1..COUNTS {
-            if turn.try_lock().await? {
-                return Ok(Some(turn));
+            if lock.try_lock().await? {
+                return Ok(Some(lock));
             }
             // The connection of a restore that was killed takes a moment to end.
             time::sleep(PAUSE).await;
         }
-        Ok(turn.try_lock().await?.then_some(turn))
+        Ok(lock.try_lock().await?.then_some(lock))
     }
 
     async fn try_lock(&self) -> Result<bool, DbError> {
@@ -64,7 +64,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for RestoreLock {
     fn drop(&mut self) {
         self.connection.abort();
     }

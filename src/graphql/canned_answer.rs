@@ -72,7 +72,7 @@ impl CannedAnswer {
         let occasion = Occasion { ticket, reporter: &reporter, category: &category, agent: &agent };
         let services = ctx.services()?;
         let fill = || service::canned_answer::text(services, &self.0, &body, &occasion);
-        let text = loaders.turn.take(fill).await.map_err(|error| {
+        let text = loaders.long_text_lock.hold(fill).await.map_err(|error| {
             Failure::bad_request(format!(
                 "With the values of its placeholders, the canned answer {error}. Shorten it, or \
                  write an answer of your own."

@@ -6,8 +6,8 @@
 //! busy machine only part of the keys have arrived by then, and the number of statements for
 //! a page varies. These loaders dispatch when the request has nothing else to do.
 
+mod long_text_lock;
 mod rounds;
-mod turn;
 
 use std::{
     cmp::Reverse,
@@ -22,8 +22,8 @@ use futures_util::{
 };
 
 use self::{
+    long_text_lock::LongTextLock,
     rounds::{Round, Rounds, lock},
-    turn::Turn,
 };
 use super::error::Failure;
 use crate::{
@@ -77,8 +77,8 @@ pub struct Loaders {
     last_comments: Loader<LastCommentOf>,
     ticket_counts: Loader<OwnTicketCounts>,
     unread_notifications: Loader<OwnUnreadNotifications>,
-    /// In which the request works on long texts.
-    pub turn: Turn,
+    /// Under which the request works on long texts.
+    pub long_text_lock: LongTextLock,
     budget: RequestBudget,
 }
 
@@ -208,7 +208,7 @@ impl Loaders {
             last_comments: Loader::new(source, rounds),
             ticket_counts: Loader::new(source, rounds),
             unread_notifications: Loader::new(source, rounds),
-            turn: Turn::default(),
+            long_text_lock: LongTextLock::default(),
             budget,
         }
     }
