@@ -6,7 +6,7 @@ use super::{
     rate_limit::{self, Limit},
     session::{
         self, SignedIn,
-        log::{self, Outcome, Proof},
+        log::{self, Outcome, SignInMethod},
     },
 };
 use crate::{
@@ -41,7 +41,7 @@ pub async fn verify(
     let signed_in = sign_in(services, token, &code, origin, &mut account).await;
     let outcome = signed_in.as_ref().map_or_else(Outcome::Refused, |_| Outcome::Accepted);
     let account_id = account.as_ref().map(|account| account.id);
-    log::attempt(Proof::SecondFactor, account_id, origin, outcome);
+    log::attempt(SignInMethod::SecondFactor, account_id, origin, outcome);
     if let (Err(error), Some(owner)) = (&signed_in, &account)
         && error.has_code(UserErrorCode::InvalidCode)
     {

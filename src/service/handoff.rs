@@ -6,7 +6,7 @@ use super::{
     rate_limit::{self, Limit},
     session::{
         self, FirstStep, SignInStep,
-        log::{self, Proof},
+        log::{self, SignInMethod},
     },
 };
 use crate::{
@@ -103,7 +103,7 @@ pub async fn redeem(
 ) -> Result<SignInStep, ServiceError> {
     let mut account = None;
     let step = sign_in(services, token, origin, &mut account).await;
-    log::attempt(Proof::Handoff, account, origin, session::outcome(&step));
+    log::attempt(SignInMethod::Handoff, account, origin, session::outcome(&step));
     step
 }
 

@@ -6,7 +6,7 @@ use super::{
     rate_limit::{self, Limit},
     session::{
         self,
-        log::{self, Outcome, Proof},
+        log::{self, Outcome, SignInMethod},
     },
 };
 use crate::{
@@ -92,7 +92,7 @@ pub async fn reauthenticate(
     let code = code.map(|(kind, code)| SubmittedCode::parse(kind, code)).transpose()?;
     let proven = prove(services, &identity, &account, password, code, origin).await;
     let outcome = proven.as_ref().map_or_else(Outcome::Refused, |_| Outcome::Accepted);
-    log::attempt(Proof::Reauthentication, Some(account.id), origin, outcome);
+    log::attempt(SignInMethod::Reauthentication, Some(account.id), origin, outcome);
     if let Err(error) = &proven
         && error.has_code(UserErrorCode::InvalidCode)
     {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use chrono::TimeDelta;
 
-use self::log::{Outcome, Proof};
+use self::log::{Outcome, SignInMethod};
 use super::{
     ServiceError, Services, UserError, UserErrorCode, audit, authorise, priority_mail,
     rate_limit::{self, Limit},
@@ -90,7 +90,7 @@ pub async fn sign_in(
 ) -> Result<SignInStep, ServiceError> {
     let mut account = None;
     let step = sign_in_with_password(services, email, password, origin, &mut account).await;
-    log::attempt(Proof::Password, account, origin, outcome(&step));
+    log::attempt(SignInMethod::Password, account, origin, outcome(&step));
     services.metrics.sign_in(match &step {
         Ok(SignInStep::SignedIn(_)) => SignInOutcome::SignedIn,
         Ok(SignInStep::ChallengeIssued(_)) => SignInOutcome::SecondFactor,

@@ -8,7 +8,7 @@ use crate::{
 
 /// How somebody tries to prove who they are.
 #[derive(Clone, Copy)]
-pub enum Proof {
+pub enum SignInMethod {
     /// The first step: a password.
     Password,
     /// The first step: a link from the control panel.
@@ -29,7 +29,7 @@ pub enum Outcome<'a> {
     Refused(&'a ServiceError),
 }
 
-impl Proof {
+impl SignInMethod {
     fn name(self) -> &'static str {
         match self {
             Self::Password => "password",
@@ -42,14 +42,14 @@ impl Proof {
 
 /// Logs an attempt. `account` is `None` if no account is known by what the client sent.
 pub fn attempt(
-    proof: Proof,
+    method: SignInMethod,
     account: Option<AccountId>,
     origin: &ClientOrigin,
     outcome: Outcome<'_>,
 ) {
     let account_id = account.map(|account| tracing::field::display(account.0));
     let client = origin.address.map(tracing::field::display);
-    let proof = proof.name();
+    let proof = method.name();
     match outcome {
         Outcome::Accepted => tracing::info!(proof, account_id, client, "signed in"),
         Outcome::Continues => {
