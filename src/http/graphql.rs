@@ -159,7 +159,7 @@ async fn answer(
         return Ok(Answer::Streamed(sse::answer(api.clone(), caller, request, operation).await));
     }
     let cookie = cookie.map(|cookie| (cookie, headers));
-    Ok(execute_once(api, caller, (turn, cookie), request, operation).await)
+    Ok(execute_with_session(api, caller, (turn, cookie), request, operation).await)
 }
 
 /// Answers a request whose document is not valid.
@@ -256,14 +256,14 @@ async fn answer_multipart(
     }
     let turn = api.budgets.turn(&caller.actor, &caller.origin).await?;
     let cookie = cookie.map(|cookie| (cookie, parts.headers));
-    let answer = execute_once(api, caller, (turn, cookie), upload.request, operation).await;
+    let answer = execute_with_session(api, caller, (turn, cookie), upload.request, operation).await;
     if let Some(held) = upload.held {
         held.release().await;
     }
     Ok(answer)
 }
 
-async fn execute_once(
+async fn execute_with_session(
     api: &Api,
     caller: Caller,
     (turn, cookie): (Turn, Option<(SessionCookie, HeaderMap)>),
