@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tokio_postgres::Client as Database;
 
-use super::sessions::sign_in_as;
+use super::session::sign_in_as;
 use crate::harness::{TestServer, mail::MailFixture};
 
 const ANNA: &str = "anna@example.com";

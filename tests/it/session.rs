@@ -1,207 +1,317 @@
-//! Signing in and out.
+//! Sessions: the list, revoking them, expiry, and the audit trail.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use serde_json::{Value, json};
-
-use crate::{
-    harness::{Client, TestServer, process::Process, server::PASSWORD},
-    writes::until_waiting,
-};
 use ticketwire::domain::account::Role;
 
-const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) {
-    session { token expiresAt account { name email role } } challenge { token } userErrors { field code message } } }";
+use crate::harness::{Client, TestServer, process, server::PASSWORD};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn signing_in_with_the_right_password_creates_a_session() {
-    let server = TestServer::start().await;
-    server.customer("Anna").await;
-    let input = json!({ "email": " Anna@Example.com ", "password": PASSWORD });
-    let reply = server.anonymous().ok(SIGN_IN, json!({ "input": input })).await;
-    let payload = &reply["signIn"];
-    let token = payload["session"]["token"].as_str().unwrap();
-    assert!(token.starts_with("tw_") && token.len() == 46, "{token}");
-    assert_eq!(
-        payload["session"]["account"],
-        json!({ "name": "Anna", "email": "anna@example.com", "role": "CUSTOMER" })
-    );
-    assert_eq!((&payload["challenge"], &payload["userErrors"]), (&json!(null), &json!([])));
-    let client = Client::new(&server.address(), Some(token.to_owned()));
-    assert_eq!(client.ok("{ viewer { name } }", json!({})).await["viewer"]["name"], "Anna");
-    server.stop().await;
+const LIST: &str =
+    "{ viewer { sessions { id device address createdAt lastUsedAt expiresAt isCurrent } } }";
+const REVOKE: &str = "mutation($id: ID!) { revokeSession(input: { id: $id }) { revokedSessionId userErrors { field code } } }";
+const REVOKE_OTHERS: &str = "mutation { revokeOtherSessions { revokedCount userErrors { code } } }";
+const TRAIL: &str = "{ viewer { securityEvents { nodes { kind device address sessionId actor { name } fromRole toRole } } } }";
+
+async fn sessions(client: &Client) -> Vec<Value> {
+    client.ok(LIST, json!({})).await["viewer"]["sessions"].as_array().unwrap().clone()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_and_an_unknown_address_get_the_same_answer() {
-    let server = TestServer::start().await;
-    server.customer("Anna").await;
-    let mut answers = Vec::new();
-    for (email, password) in [
-        ("anna@example.com", "wrong"),
-        ("nobody@example.com", PASSWORD),
-        ("not an address", PASSWORD),
-        ("anna@example.com\0", PASSWORD),
-        ("anna@example.com", ""),
-        ("anna@example.com", &"x".repeat(100_000)),
-    ] {
-        let input = json!({ "email": email, "password": password });
-        answers.push(server.anonymous().ok(SIGN_IN, json!({ "input": input })).await);
+async fn current(client: &Client) -> Value {
+    sessions(client).await.into_iter().find(|it| it["isCurrent"] == true).unwrap()
+}
+
+async fn is_signed_in(client: &Client) -> bool {
+    let reply = client.send("{ viewer { id } }", json!({})).await;
+    reply.body.get("errors").is_none() || {
+        assert_eq!(reply.code(), "UNAUTHENTICATED");
+        false
     }
-    assert_eq!(answers[0]["signIn"]["session"], json!(null));
-    assert_eq!(answers[0]["signIn"]["userErrors"][0]["code"], "INVALID_CREDENTIALS");
-    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
-    server.stop().await;
+}
+
+/// Signs in from a device with this name.
+pub async fn sign_in_as(server: &TestServer, email: &str, device: &str) -> Client {
+    let document = format!(
+        "mutation {{ signIn(input: {{ email: \"{email}\", password: \"{PASSWORD}\" }}) {{ session {{ token }} }} }}"
+    );
+    let reply = server
+        .anonymous()
+        .request(reqwest::Method::POST, "/graphql", |request| {
+            request.header("user-agent", device).json(&json!({ "query": document }))
+        })
+        .await;
+    let token = reply.at("/data/signIn/session/token").as_str().map(str::to_owned);
+    assert!(token.is_some(), "{}", reply.body);
+    Client::new(&server.address(), token)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disabled_account_cannot_sign_in_or_use_its_session() {
+async fn a_person_sees_their_own_sessions_and_nobody_else_does() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
-    let database = server.database.connect().await;
-    database.batch_execute("UPDATE accounts SET disabled_at = created_at").await.unwrap();
-    let input = json!({ "email": "anna@example.com", "password": PASSWORD });
-    let reply = server.anonymous().send(SIGN_IN, json!({ "input": input })).await;
-    assert_eq!(reply.user_errors("signIn"), ["INVALID_CREDENTIALS"]);
-    assert_eq!(anna.send("{ viewer { id } }", json!({})).await.code(), "UNAUTHENTICATED");
+    let phone = sign_in_as(&server, "anna@example.com", "Phone/1.0\tÄ").await;
+    server.customer("Jonas").await;
+    let seen = sessions(&anna).await;
+    assert_eq!(seen.len(), 2);
+    assert_eq!((&seen[0]["device"], &seen[1]["device"]), (&json!("Phone/1.0Ä"), &Value::Null));
+    assert!(seen.iter().all(|session| session["address"] == "127.0.0.1"), "{seen:?}");
+    assert_eq!((&seen[0]["isCurrent"], &seen[1]["isCurrent"]), (&json!(false), &json!(true)));
+    assert_eq!(current(&phone).await["id"], seen[0]["id"]);
+    // Nobody else sees them, not even staff.
+    let marta = server.agent("Marta").await;
+    let of_anna = "query($id: ID!) { node(id: $id) { ... on Account { sessions { id } securityEvents { nodes { id } } } } }";
+    let seen_by_staff = marta.ok(of_anna, json!({ "id": anna.account_id().await })).await;
+    assert_eq!(seen_by_staff["node"], json!({ "sessions": null, "securityEvents": null }));
+    let node = marta.send(of_anna, json!({ "id": seen[0]["id"] })).await;
+    assert_eq!(node.code(), "NOT_FOUND");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signing_out_invalidates_that_token_at_once_and_no_other() {
+async fn a_revoked_session_ends_at_once_with_its_websockets() {
     let server = TestServer::start().await;
-    let first = server.customer("Anna").await;
-    let second = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
-    first.ok("{ viewer { id } }", json!({})).await;
-    let reply = first.ok("mutation { signOut { signedOut userErrors { code } } }", json!({})).await;
-    assert_eq!(reply["signOut"]["signedOut"], true);
-    assert_eq!(first.send("{ viewer { id } }", json!({})).await.code(), "UNAUTHENTICATED");
-    assert_eq!(
-        first.send("mutation { signOut { signedOut } }", json!({})).await.code(),
-        "UNAUTHENTICATED"
-    );
-    second.ok("{ viewer { id } }", json!({})).await;
-    // An invalid token in the header does not prevent another sign-in.
-    first.sign_in("anna@example.com", PASSWORD).await;
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_expires_after_thirty_days() {
-    let server = TestServer::start_with(&[("sessions.idle_hours", "8760".to_owned())]).await;
     let anna = server.customer("Anna").await;
-    server.clock.advance(TimeDelta::hours(719));
-    anna.ok("{ viewer { id } }", json!({})).await;
-    server.clock.advance(TimeDelta::hours(2));
-    assert_eq!(anna.send("{ viewer { id } }", json!({})).await.code(), "UNAUTHENTICATED");
-    server.stop().await;
-}
+    let phone = sign_in_as(&server, "anna@example.com", "phone").await;
+    let jonas = server.customer("Jonas").await;
+    let (mut inbox, mut notifications, mut own) =
+        (phone.socket().await, phone.socket().await, anna.socket().await);
+    inbox.watch_inbox("1", None).await;
+    inbox.caught_up().await;
+    notifications.subscribe("1", "subscription { notifications { __typename } }", json!({})).await;
+    notifications.item().await;
+    own.watch_inbox("1", None).await;
+    own.caught_up().await;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tokens_and_passwords_are_stored_as_hashes_only() {
-    let server = TestServer::start().await;
-    let anna = server.sign_up("Anna", Role::Agent).await;
-    let database = server.database.connect().await;
-    let row = database
-        .query_one(
-            "SELECT s::text || a::text FROM sessions s JOIN accounts a ON a.id = s.account_id",
-            &[],
-        )
-        .await
-        .unwrap();
-    let text: String = row.get(0);
-    assert!(text.contains("$argon2id$v=19$"), "{text}");
-    let token = anna.token.unwrap();
-    assert!(
-        !text.contains(PASSWORD) && !text.contains(&token) && !text.contains(&token[3..]),
-        "{text}"
-    );
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_or_malformed_token_is_unauthenticated() {
-    let server = TestServer::start().await;
-    for token in
-        ["", "tw_", "tw_AAAA", "Basic x", &format!("tw_{}", "A".repeat(43)), &"A".repeat(5_000)]
+    let id = current(&phone).await["id"].clone();
+    for other in
+        [json!("garbage"), current(&jonas).await["id"].clone(), json!(anna.account_id().await)]
     {
-        let client = Client::new(&server.address(), Some(token.to_owned()));
-        assert_eq!(client.send("{ viewer { id } }", json!({})).await.code(), "UNAUTHENTICATED");
+        let reply = anna.send(REVOKE, json!({ "id": other })).await;
+        assert_eq!(reply.user_errors("revokeSession"), ["NOT_FOUND"]);
     }
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn sign_ins_are_logged_whether_they_succeed_or_not() {
-    let server = TestServer::start().await;
-    let anna = server.customer("Anna").await;
-    let database = server.database.connect().await;
-    let id = database.query_one("SELECT id::text FROM accounts", &[]).await.unwrap();
-    let id = id.get::<_, String>(0);
-    let process = Process::serve(&[
-        ("DATABASE_URL", server.database.url.as_str()),
-        ("TICKETWIRE_LOG_FORMAT", "json"),
-    ])
-    .await;
-    let anyone = Client::new(&process.address, None);
-    for (email, password) in [
-        ("anna@example.com", PASSWORD),
-        ("anna@example.com", "wrong password"),
-        ("nobody@example.com", PASSWORD),
-    ] {
-        let input = json!({ "email": email, "password": password });
-        anyone.send(SIGN_IN, json!({ "input": input })).await;
-    }
-    let redeem =
-        "mutation { redeemHandoff(input: { token: \"tw_handoff_x\" }) { userErrors { code } } }";
-    anyone.ok(redeem, json!({})).await;
-    let verify = "mutation { verifySecondFactor(input: { challengeToken: \"tw_challenge_x\", method: EMAIL, code: \"123456\" }) {
-        userErrors { code } } }";
-    anyone.ok(verify, json!({})).await;
-    let log = process.stop_and_read_log().await;
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let lines =
-        lines.map(|line| line["fields"].clone()).filter(|fields| fields["proof"].is_string());
+    let ended = anna.ok(REVOKE, json!({ "id": id })).await;
+    assert_eq!(ended["revokeSession"], json!({ "revokedSessionId": id, "userErrors": [] }));
+    assert!(!is_signed_in(&phone).await && is_signed_in(&jonas).await && is_signed_in(&anna).await);
+    assert_eq!((inbox.close_code().await, notifications.close_code().await), (4401, 4401));
     assert_eq!(
-        lines.collect::<Vec<_>>(),
-        [
-            json!({ "message": "signed in", "proof": "password", "account_id": id, "client": "127.0.0.1" }),
-            json!({ "message": "sign-in refused", "proof": "password", "account_id": id, "client": "127.0.0.1", "reason": "invalid_credentials" }),
-            json!({ "message": "sign-in refused", "proof": "password", "client": "127.0.0.1", "reason": "invalid_credentials" }),
-            json!({ "message": "sign-in refused", "proof": "handoff", "client": "127.0.0.1", "reason": "invalid_link" }),
-            json!({ "message": "sign-in refused", "proof": "second_factor", "client": "127.0.0.1", "reason": "expired" }),
-        ]
+        anna.send(REVOKE, json!({ "id": id })).await.user_errors("revokeSession"),
+        ["NOT_FOUND"]
     );
-    for secret in [PASSWORD, "wrong password", "example.com", "tw_", "123456"] {
-        assert!(!log.contains(secret), "{secret} was logged: {log}");
-    }
-    drop(anna);
+    anna.create_ticket("still here").await;
+    assert_eq!(own.item().await["__typename"], "TicketCreated");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_waits_for_a_ticket_ends_with_its_session() {
+async fn revoking_other_sessions_ends_all_but_the_current_one() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
-    let ticket = anna.create_ticket("one").await;
-    let (marta, ada) = (server.agent("Marta").await, crate::erasure::admin(&server).await);
-    // The redaction waits until the account is no longer staff, which ends its sessions.
-    let mut database = server.database.connect().await;
-    let transaction = database.transaction().await.unwrap();
-    transaction.batch_execute("SELECT FROM tickets FOR UPDATE").await.unwrap();
-    let redact = "mutation($id: ID!) {
-        redactTicket(input: { ticketId: $id, text: SUMMARY }) { userErrors { code } } }";
-    let redacting = tokio::spawn({
-        let (marta, ids) = (marta.clone(), json!({ "id": ticket.id }));
-        async move { marta.send(redact, ids).await }
-    });
-    until_waiting(&server, "%FOR NO KEY UPDATE").await;
-    let demote = "mutation($i: SetAccountRoleInput!) { setAccountRole(input: $i) {
-        userErrors { code } } }";
-    let input = json!({ "id": marta.account_id().await, "role": "CUSTOMER" });
-    let data = ada.ok(demote, json!({ "i": input })).await;
-    assert_eq!(data["setAccountRole"]["userErrors"], json!([]));
-    transaction.commit().await.unwrap();
-    let reply = redacting.await.unwrap();
-    assert_eq!(reply.code(), "UNAUTHENTICATED", "{}", reply.body);
+    let mut others = Vec::new();
+    for device in ["one", "two", "three"] {
+        others.push(sign_in_as(&server, "anna@example.com", device).await);
+    }
+    let mut socket = others[0].socket().await;
+    socket.watch_inbox("1", None).await;
+    socket.caught_up().await;
+    assert_eq!(anna.ok(REVOKE_OTHERS, json!({})).await["revokeOtherSessions"]["revokedCount"], 3);
+    assert_eq!(socket.close_code().await, 4401);
+    for other in &others {
+        assert!(!is_signed_in(other).await);
+    }
+    assert_eq!(sessions(&anna).await.len(), 1);
+    assert_eq!(anna.ok(REVOKE_OTHERS, json!({})).await["revokeOtherSessions"]["revokedCount"], 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_sessions_that_revoke_each_other_concurrently_one_remains() {
+    let server = TestServer::start().await;
+    server.customer("Anna").await;
+    let mut clients = Vec::new();
+    for n in 0..6 {
+        clients.push(sign_in_as(&server, "anna@example.com", &n.to_string()).await);
+    }
+    let replies = futures_util::future::join_all(
+        clients.iter().map(|client| client.send(REVOKE_OTHERS, json!({}))),
+    )
+    .await;
+    for reply in &replies {
+        let done = reply.body.get("errors").is_none();
+        assert!(done || reply.code() == "UNAUTHENTICATED", "{}", reply.body);
+    }
+    let mut remaining = 0;
+    for client in &clients {
+        remaining += usize::from(is_signed_in(client).await);
+    }
+    assert_eq!(remaining, 1);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_expires_after_a_week_without_use() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    server.clock.advance(TimeDelta::hours(167));
+    assert!(is_signed_in(&anna).await, "it was used in time");
+    server.clock.advance(TimeDelta::hours(167));
+    assert!(is_signed_in(&anna).await, "each use counts");
+    let other = sign_in_as(&server, "anna@example.com", "other").await;
+    server.clock.advance(TimeDelta::hours(169));
+    assert!(!is_signed_in(&anna).await && !is_signed_in(&other).await);
+    let fresh = sign_in_as(&server, "anna@example.com", "fresh").await;
+    assert_eq!(sessions(&fresh).await.len(), 1, "an expired session is not listed");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_in_use_expires_at_the_end_of_its_lifetime() {
+    let flags =
+        [("sessions.lifetime_hours", "3".to_owned()), ("sessions.idle_hours", "2".to_owned())];
+    let server = TestServer::start_with(&flags).await;
+    let anna = server.customer("Anna").await;
+    for _ in 0..2 {
+        server.clock.advance(TimeDelta::minutes(89));
+        assert!(is_signed_in(&anna).await);
+    }
+    server.clock.advance(TimeDelta::minutes(3));
+    assert!(!is_signed_in(&anna).await);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_use_of_a_session_is_stored_to_the_minute_for_all_nodes() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let time = |session: &Value, field: &str| {
+        DateTime::parse_from_rfc3339(session[field].as_str().unwrap()).unwrap()
+    };
+    let session = current(&anna).await;
+    assert_eq!(session["lastUsedAt"], session["createdAt"]);
+    server.clock.advance(TimeDelta::minutes(10));
+    assert!(is_signed_in(&anna).await);
+    // The last use is saved after the response.
+    let other = server.second_node().await;
+    let there = anna.at(&other.address().to_string());
+    let mut seen = current(&there).await;
+    while seen["lastUsedAt"] == session["lastUsedAt"] {
+        seen = current(&there).await;
+    }
+    let used = time(&seen, "lastUsedAt") - time(&session, "createdAt");
+    assert!((10..11).contains(&used.num_minutes()), "{seen}");
+    assert!(time(&seen, "expiresAt") > time(&session, "expiresAt"), "{seen}");
+    other.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_trail_shows_what_happened_on_which_device() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let phone = sign_in_as(&server, "anna@example.com", "phone").await;
+    let id = current(&phone).await["id"].clone();
+    anna.ok(REVOKE, json!({ "id": id })).await;
+    let trail = anna.ok(TRAIL, json!({})).await["viewer"]["securityEvents"]["nodes"].clone();
+    let event = |kind: &str| {
+        json!({ "kind": kind, "device": "phone", "address": "127.0.0.1", "sessionId": id,
+            "actor": { "name": "Anna" }, "fromRole": null, "toRole": null })
+    };
+    assert_eq!((&trail[0], &trail[1]), (&event("SESSION_REVOKED"), &event("SIGNED_IN")));
+    assert_eq!(
+        (&trail[3]["kind"], &trail[3]["toRole"]),
+        (&json!("ROLE_CHANGED"), &json!("CUSTOMER"))
+    );
+
+    let page = "query($first: Int, $after: String, $last: Int) { viewer {
+        securityEvents(first: $first, after: $after, last: $last) { nodes { kind } pageInfo { hasNextPage endCursor } } } }";
+    let first = anna.ok(page, json!({ "first": 3 })).await["viewer"]["securityEvents"].clone();
+    assert_eq!(first["pageInfo"]["hasNextPage"], true);
+    let rest = anna.ok(page, json!({ "first": 3, "after": first["pageInfo"]["endCursor"] })).await;
+    assert_eq!(rest["viewer"]["securityEvents"]["nodes"], json!([{ "kind": "ROLE_CHANGED" }]));
+    let last = anna.ok(page, json!({ "last": 1 })).await;
+    assert_eq!(last["viewer"]["securityEvents"]["nodes"], json!([{ "kind": "ROLE_CHANGED" }]));
+    // A cursor of Anna's trail shows nothing in another person's.
+    let jonas = server.customer("Jonas").await;
+    let none = jonas.ok(page, json!({ "first": 3, "after": first["pageInfo"]["endCursor"] })).await;
+    assert_eq!(none["viewer"]["securityEvents"]["nodes"], json!([]));
+
+    let ilya = server.sign_up("Ilya", Role::Admin).await;
+    let of = "query($id: ID!) { accountEvents(accountId: $id) { nodes { kind device } } }";
+    let seen = ilya.ok(of, json!({ "id": anna.account_id().await })).await;
+    assert_eq!(
+        seen["accountEvents"]["nodes"][0],
+        json!({ "kind": "SESSION_REVOKED", "device": "phone" })
+    );
+    assert_eq!(ilya.send(of, json!({ "id": "garbage" })).await.code(), "NOT_FOUND");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn account_events_appear_in_no_stream_notification_or_mail() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut socket = anna.socket().await;
+    socket.watch_inbox("1", None).await;
+    socket.caught_up().await;
+    for device in ["one", "two"] {
+        sign_in_as(&server, "anna@example.com", device).await;
+    }
+    anna.ok(REVOKE_OTHERS, json!({})).await;
+    anna.create_ticket("the next thing").await;
+    assert_eq!(socket.item().await["__typename"], "TicketCreated");
+    server.quiet().await;
+    let planned = "SELECT (SELECT count(*) FROM notifications) + (SELECT count(*) FROM deliveries)";
+    let planned =
+        server.database.connect().await.query_one(planned, &[]).await.unwrap().get::<_, i64>(0);
+    assert_eq!(planned, 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_role_ends_all_sessions() {
+    let server = TestServer::start().await;
+    // The command uses the real clock; the session must not have expired by then.
+    server.clock.advance(TimeDelta::days(36_500));
+    let anna = server.customer("Anna").await;
+    let mut socket = anna.socket().await;
+    socket.watch_inbox("1", None).await;
+    socket.caught_up().await;
+    let variables = [("DATABASE_URL", server.database.url.as_str())];
+    let set = async |email: &str, role: &str| {
+        process::run(&["user", "set-role", email, role], &variables, "").await
+    };
+    let done = set("Anna@Example.com", "agent").await;
+    assert!(done.success && done.stdout.contains("role agent"), "{}{}", done.stdout, done.stderr);
+    assert_eq!(socket.close_code().await, 4401);
+    let anna = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
+    assert_eq!(anna.ok("{ viewer { role } }", json!({})).await["viewer"]["role"], "AGENT");
+    let trail = anna.ok(TRAIL, json!({})).await["viewer"]["securityEvents"]["nodes"].clone();
+    assert_eq!(trail[1]["kind"], "SESSION_REVOKED");
+    assert_eq!(
+        (&trail[2]["fromRole"], &trail[2]["toRole"], &trail[2]["actor"]),
+        (&json!("CUSTOMER"), &json!("AGENT"), &Value::Null)
+    );
+    // Setting the same role again changes nothing.
+    assert!(set("anna@example.com", "agent").await.success && is_signed_in(&anna).await);
+    for (email, role) in
+        [("nobody@example.com", "agent"), ("nonsense", "agent"), ("anna@example.com", "king")]
+    {
+        assert!(!set(email, role).await.success, "{email} {role}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_out_on_one_node_ends_the_session_on_all_nodes() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let node = server.second_node().await;
+    let there = anna.at(&node.address().to_string());
+    // That node now caches the session for some seconds.
+    there.ok("{ viewer { name } }", json!({})).await;
+    let mut socket = there.socket().await;
+    anna.ok("mutation { signOut { signedOut } }", json!({})).await;
+    assert_eq!(socket.close_code().await, 4401);
+    let reply = there.send("{ viewer { name } }", json!({})).await;
+    assert_eq!(*reply.at("/errors/0/extensions/code"), "UNAUTHENTICATED");
+    node.stop().await;
     server.stop().await;
 }
