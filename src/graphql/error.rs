@@ -49,6 +49,19 @@ pub const RETRY_AFTER_SECONDS: u32 = 5;
 pub const UNAVAILABLE_MESSAGE: &str =
     "The server cannot reach its database, or the database is overloaded. Try again in 5 seconds.";
 
+/// The message of `UNAUTHENTICATED`.
+pub const UNAUTHENTICATED_MESSAGE: &str = "You are not signed in, or your session has ended. Call `signIn` and send its token as \
+     `Authorization: Bearer …`, or over a websocket as `authorization` in the payload of \
+     `connection_init`.";
+
+/// The message of `FORBIDDEN`.
+pub const FORBIDDEN_MESSAGE: &str =
+    "You do not have permission to do this. Ask an admin if you need it.";
+
+/// The message of `SECOND_FACTOR_REQUIRED`.
+pub const SECOND_FACTOR_REQUIRED_MESSAGE: &str = "Your account requires a second factor. Configure one with `beginSecondFactor` and \
+     `confirmSecondFactor`, then try again.";
+
 /// Returns the response to a request that has exceeded its budget: one error, and no data.
 pub fn exceeded_response(exceeded: Exceeded) -> Response {
     Response::from_errors(vec![request_error(exceeded.into())])
@@ -232,21 +245,11 @@ impl From<&ServiceError> for Failure {
             return failure;
         }
         let (code, message) = match error {
-            ServiceError::Unauthenticated => (
-                code::UNAUTHENTICATED,
-                "You are not signed in, or your session has ended. Call `signIn` and send its token \
-                 as `Authorization: Bearer …`, or over a websocket as `authorization` in the \
-                 payload of `connection_init`.",
-            ),
-            ServiceError::Forbidden => (
-                code::FORBIDDEN,
-                "You do not have permission to do this. Ask an admin if you need it.",
-            ),
-            ServiceError::SecondFactorMissing => (
-                code::SECOND_FACTOR_REQUIRED,
-                "Your account requires a second factor. Configure one with `beginSecondFactor` and \
-                 `confirmSecondFactor`, then try again.",
-            ),
+            ServiceError::Unauthenticated => (code::UNAUTHENTICATED, UNAUTHENTICATED_MESSAGE),
+            ServiceError::Forbidden => (code::FORBIDDEN, FORBIDDEN_MESSAGE),
+            ServiceError::SecondFactorMissing => {
+                (code::SECOND_FACTOR_REQUIRED, SECOND_FACTOR_REQUIRED_MESSAGE)
+            }
             ServiceError::RateLimited { retry_after } => {
                 return Self::rate_limited("Too many attempts.", *retry_after);
             }

@@ -65,7 +65,8 @@ use chrono::{DateTime, Utc};
 pub use attachment::{Uploads, placeholder};
 pub use context::{RequestContext, ResumeAt, StreamProgress};
 pub use error::{
-    RETRY_AFTER_SECONDS, UNAVAILABLE_MESSAGE, code, exceeded_response, panicked_error,
+    FORBIDDEN_MESSAGE, RETRY_AFTER_SECONDS, SECOND_FACTOR_REQUIRED_MESSAGE,
+    UNAUTHENTICATED_MESSAGE, UNAVAILABLE_MESSAGE, code, exceeded_response, panicked_error,
     unavailable_error,
 };
 pub(crate) use executor::add_field;

@@ -30,7 +30,8 @@ use super::{
 use crate::{
     domain::{actor::Actor, ids::AttachmentId, session::ClientOrigin},
     graphql::{
-        RETRY_AFTER_SECONDS, Uploads, code, input_types, is_upload, placeholder,
+        FORBIDDEN_MESSAGE, RETRY_AFTER_SECONDS, SECOND_FACTOR_REQUIRED_MESSAGE,
+        UNAUTHENTICATED_MESSAGE, Uploads, code, input_types, is_upload, placeholder,
         requested_operation,
     },
     service::{
@@ -376,21 +377,19 @@ fn refusal(error: ServiceError) -> Refusal {
         ServiceError::Unauthenticated => Refusal {
             status: StatusCode::UNAUTHORIZED,
             code: code::UNAUTHENTICATED,
-            message: "Sign in first: files can be sent with `Authorization: Bearer …` only.".into(),
+            message: UNAUTHENTICATED_MESSAGE.into(),
             retry_after_seconds: None,
         },
         ServiceError::Forbidden | ServiceError::NotFound => Refusal {
             status: StatusCode::FORBIDDEN,
             code: code::FORBIDDEN,
-            message: "You do not have permission to do this.".into(),
+            message: FORBIDDEN_MESSAGE.into(),
             retry_after_seconds: None,
         },
         ServiceError::SecondFactorMissing => Refusal {
             status: StatusCode::FORBIDDEN,
             code: code::SECOND_FACTOR_REQUIRED,
-            message: "Your account requires a second factor. Configure one with \
-                      `beginSecondFactor` and `confirmSecondFactor`, then try again."
-                .into(),
+            message: SECOND_FACTOR_REQUIRED_MESSAGE.into(),
             retry_after_seconds: None,
         },
         ServiceError::Storage(error) => {

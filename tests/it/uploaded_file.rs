@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use ticketwire::domain::service_token::Scope;
 
 use crate::{
     attachment::{count, send, ticket},
@@ -192,5 +193,22 @@ async fn an_empty_file_a_surplus_one_and_one_of_a_stranger_are_not_kept() {
     insert_copies(&server, "true", 99).await;
     let reply = upload(&boris, "c.txt", b"c").await;
     assert_eq!(reply.user_errors("uploadFile"), ["TOO_MANY"], "{}", reply.body);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_may_not_upload_is_refused_in_the_words_of_any_request() {
+    let required = [("second_factor.staff", "required".to_owned())];
+    let server = TestServer::start_with(&required).await;
+    let marta = server.agent("Marta").await;
+    for (client, code) in [
+        (Client::new(&server.address(), Some("tw_unknown".to_owned())), "UNAUTHENTICATED"),
+        (server.machine(&Scope::ALL).await, "FORBIDDEN"),
+        (marta, "SECOND_FACTOR_REQUIRED"),
+    ] {
+        let (refused, other) = (upload(&client, "a.txt", b"a").await, create(&client, &[]).await);
+        assert_eq!((refused.code(), other.code()), (code, code));
+        assert_eq!(refused.at("/errors/0/message"), other.at("/errors/0/message"));
+    }
     server.stop().await;
 }
