@@ -70,6 +70,13 @@ const TEXTS: &[&str] = &[
     "tests",
 ];
 
+/// The documents whose lines are bounded. Entries are only added to the changelog, so its lines are
+/// not.
+const DOCUMENTS: &[&str] = &["README.md", "SECURITY.md", "CONTRIBUTING.md", "docs", "migrations"];
+
+/// The longest line of a document, in characters.
+const MAX_LINE: usize = 120;
+
 #[test]
 fn no_text_uses_a_retired_phrase() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -100,6 +107,39 @@ fn phrases_are_found_across_lines_and_as_whole_words_only() {
     assert!(!found("so manyfold", "so many"));
     assert!(found("/// Its token; none: it has none.", "; none:"));
     assert!(found("/// What\n/// is wrong with the input.", "what is wrong with the input"));
+}
+
+#[test]
+fn no_document_has_a_line_that_is_too_long() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    let documents = DOCUMENTS.iter().flat_map(|document| files(&root.join(document)));
+    for file in documents.filter(|file| file.extension().is_some_and(|it| it == "md")) {
+        let text = fs::read_to_string(&file).unwrap();
+        let file = file.strip_prefix(root).unwrap().display();
+        found.extend(long_lines(&text).iter().map(|number| format!("{file}:{number}")));
+    }
+    assert_eq!(found, [] as [String; 0], "break lines after at most {MAX_LINE} characters");
+}
+
+#[test]
+fn tables_code_and_headings_may_have_long_lines() {
+    let long = "word ".repeat(25);
+    let text = format!("# {long}\n\n| {long} |\n\n```sh\n{long}\n```\n\n- short\n- {long}");
+    assert_eq!(long_lines(&text), [10]);
+}
+
+/// The numbers of the lines that are too long and could be broken: not in tables, code and headings.
+fn long_lines(text: &str) -> Vec<usize> {
+    let mut in_code = false;
+    let lines = text.lines().enumerate().filter(|(_, line)| {
+        let start = line.trim_start();
+        let is_fence = start.starts_with("```");
+        in_code ^= is_fence;
+        let is_prose = !in_code && !is_fence && !start.starts_with(['|', '#']);
+        is_prose && line.chars().count() > MAX_LINE
+    });
+    lines.map(|(index, _)| index + 1).collect()
 }
 
 /// The files below a path, but for what tools write and what quotes customers.
