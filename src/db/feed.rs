@@ -114,27 +114,41 @@ pub async fn lock_head(db: &mut Connection) -> Result<i64, DbError> {
 /// database and the files that store the feed. A dump is always loaded into other files. A snapshot
 /// of the whole cluster has the same ones.
 ///
-/// A connection always leads to the same cluster, so it remembers the cluster's identity in a setting
-/// of its session: `pg_control_system` reads a file.
-const HERE: &str = "
-    SELECT coalesce(
-               nullif(current_setting('ticketwire.system_identifier', true), ''),
-               (SELECT set_config('ticketwire.system_identifier', system_identifier::text, false)
-                FROM pg_control_system())
-           )::bigint AS system_identifier,
-           ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int AS timeline,
-           concat_ws('/', (SELECT oid FROM pg_database WHERE datname = current_database()),
-                     'feed'::regclass::oid, pg_relation_filenode('feed')) AS storage";
+/// A connection always leads to the same database of the same cluster, and to the same timeline: a
+/// server that accepts writes keeps its own, and the others cannot tell theirs in this way.
+static HERE: LazyLock<String> = LazyLock::new(|| {
+    let system =
+        remembered("system_identifier", "SELECT system_identifier FROM pg_control_system()");
+    let timeline = remembered(
+        "timeline",
+        "SELECT ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int",
+    );
+    let database =
+        remembered("database", "SELECT oid FROM pg_database WHERE datname = current_database()");
+    format!(
+        "SELECT {system}::bigint AS system_identifier, {timeline}::int AS timeline,
+                concat_ws('/', {database}, 'feed'::regclass::oid, pg_relation_filenode('feed'))
+                    AS storage"
+    )
+});
+
+/// Returns an expression for the text of a query's value, which a setting of the session remembers.
+fn remembered(name: &str, query: &str) -> String {
+    format!(
+        "coalesce(nullif(current_setting('ticketwire.{name}', true), ''),
+                  (SELECT set_config('ticketwire.{name}', ({query})::text, false)))"
+    )
+}
 
 /// The query for the tag of the feed's last epoch. Returns nothing if the feed belongs to another
 /// history than that, or has no epoch.
 pub(super) static CURRENT_EPOCH: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT last.tag FROM feed_epochs last
-         JOIN ({HERE}) here ON last.system_identifier = here.system_identifier
-                           AND last.timeline = here.timeline
-                           AND last.storage IS NOT DISTINCT FROM here.storage
-         WHERE last.epoch = (SELECT max(epoch) FROM feed_epochs)"
+        "SELECT last.tag FROM (SELECT * FROM feed_epochs ORDER BY epoch DESC LIMIT 1) last
+         JOIN ({}) here ON last.system_identifier = here.system_identifier
+                       AND last.timeline = here.timeline
+                       AND last.storage IS NOT DISTINCT FROM here.storage",
+        *HERE
     )
 });
 
@@ -152,9 +166,9 @@ pub async fn open_epoch_if_rewound(
              (epoch, tag, start_pos, system_identifier, timeline, storage, opened_at)
          SELECT (SELECT coalesce(max(epoch), 0) + 1 FROM feed_epochs), $1, $2, system_identifier,
                 timeline, storage, $3
-         FROM ({HERE}) here
+         FROM ({}) here
          WHERE NOT EXISTS ({})",
-        *CURRENT_EPOCH
+        *HERE, *CURRENT_EPOCH
     ))
     .bind::<Integer, _>(tag)
     .bind::<BigInt, _>(head)
@@ -173,7 +187,8 @@ pub(super) fn epoch_sql(tag: &str, after: &str, now: &str) -> String {
              (epoch, tag, start_pos, system_identifier, timeline, storage, opened_at)
          SELECT (SELECT coalesce(max(epoch), 0) + 1 FROM feed_epochs), {tag}, {after},
                 system_identifier, timeline, storage, {now}
-         FROM ({HERE}) here"
+         FROM ({}) here",
+        *HERE
     )
 }
 
