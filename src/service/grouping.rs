@@ -11,10 +11,12 @@
 use std::{
     collections::{HashSet, VecDeque},
     mem,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     sync::{self, Notify, OwnedMutexGuard, oneshot},
     time::{self, Instant},
@@ -81,6 +83,8 @@ struct Queue<C: Call> {
     running: bool,
     /// The group whose turn it is.
     current: Option<Current>,
+    /// Whether a group is prepared whose turn it is not yet. No other is collected meanwhile.
+    preparing: bool,
     /// How many calls the next group waits for, if it is nobody's turn.
     expected: usize,
     /// How many calls wake the task.
@@ -99,6 +103,7 @@ impl<C: Call> Default for Grouping<C> {
             waiting: VecDeque::new(),
             running: false,
             current: None,
+            preparing: false,
             expected: 0,
             wake_at: usize::MAX,
         };
@@ -139,11 +144,12 @@ impl<C: Call> Grouping<C> {
                 if let Some(group) = queue.take(self.overlaps) {
                     return Some(group);
                 }
-                if queue.current.is_none() && queue.expected == 0 {
+                let idle = queue.current.is_none() && !queue.preparing;
+                if idle && queue.expected == 0 {
                     queue.running = false;
                     return None;
                 }
-                queue.current.is_none()
+                idle
             };
             if !idle {
                 self.woken.notified().await;
@@ -164,6 +170,10 @@ impl<C: Call> Grouping<C> {
 impl<C: Call> Queue<C> {
     /// Takes the next group if it is complete.
     fn take(&mut self, overlaps: bool) -> Option<Vec<Waiting<C>>> {
+        if self.preparing {
+            self.wake_at = usize::MAX;
+            return None;
+        }
         let waiting = self.waiting.len();
         let Some(current) = &self.current else {
             self.wake_at = self.expected.min(MAX_GROUP);
@@ -175,9 +185,7 @@ impl<C: Call> Queue<C> {
             return self.take_some(if half { waiting.div_ceil(2) } else { waiting }, None);
         };
         let size = current.size;
-        // About as many as the other group has, so that neither waits for long.
-        let enough = (size - size / 8).max(OVERLAP_FROM.saturating_sub(size));
-        self.wake_at = if overlaps { enough } else { usize::MAX };
+        self.wake_at = current.wake_at(overlaps);
         if waiting < self.wake_at {
             return None;
         }
@@ -207,7 +215,18 @@ impl<C: Call> Queue<C> {
             }
         }
         self.waiting = left;
-        (!group.is_empty()).then_some(group)
+        self.preparing = !group.is_empty();
+        self.preparing.then_some(group)
+    }
+}
+
+impl Current {
+    /// Returns how many calls are enough for a group beside this one: about as many as it has, so that
+    /// neither waits for long.
+    fn wake_at(&self, overlaps: bool) -> usize {
+        let size = self.size;
+        let enough = (size - size / 8).max(OVERLAP_FROM.saturating_sub(size));
+        if overlaps { enough } else { usize::MAX }
     }
 }
 
@@ -217,8 +236,6 @@ pub(super) struct Turn<C: Call> {
     /// The group, until its turn begins.
     group: Option<Current>,
     held: Option<OwnedMutexGuard<()>>,
-    /// Tells that the next group can be collected.
-    begun: Option<oneshot::Sender<()>>,
 }
 
 impl<C: Call> Turn<C> {
@@ -228,28 +245,32 @@ impl<C: Call> Turn<C> {
             return;
         }
         self.held = Some(Arc::clone(&self.grouping.turn).lock_owned().await);
-        self.grouping.lock().current = self.group.take();
-        if let Some(begun) = self.begun.take() {
-            let _ = begun.send(());
+        let Some(group) = self.group.take() else { return };
+        let mut queue = self.grouping.lock();
+        queue.preparing = false;
+        queue.wake_at = group.wake_at(self.grouping.overlaps);
+        queue.current = Some(group);
+        if queue.waiting.len() >= queue.wake_at {
+            self.grouping.woken.notify_one();
         }
     }
 }
 
 impl<C: Call> Drop for Turn<C> {
     fn drop(&mut self) {
+        let mut queue = self.grouping.lock();
         if self.held.is_none() {
+            queue.preparing = false;
             return;
         }
-        let mut queue = self.grouping.lock();
         let size = queue.current.take().map_or(0, |current| current.size);
         queue.expected = if size >= LARGE_GROUP { queue.waiting.len() + size } else { 0 };
-        drop(queue);
-        self.grouping.woken.notify_one();
     }
 }
 
 /// Has a call processed in the next group. A caller who hangs up before its group is collected has done
-/// nothing. From then on the group runs to its end, except for calls that it makes one by one. `process` answers each call of a group.
+/// nothing. From then on the group runs to its end. Calls that it leaves to transactions of their own can
+/// still be given up. `process` answers each call of a group.
 ///
 /// # Errors
 /// Returns the error that the call was answered with.
@@ -288,24 +309,38 @@ where
 {
     let (answer, answered) = oneshot::channel();
     if grouping.push(Waiting { call, answer }) {
-        let grouping = Arc::clone(grouping);
-        tokio::spawn(async move {
-            while let Some(group) = grouping.next().await {
+        tokio::spawn(collect(Arc::clone(grouping), process));
+    }
+    answered.await.unwrap_or_else(|_| Err(DbError::Panicked.into()))
+}
+
+/// Collects groups and processes them until nobody calls. Processes them in this task: to wake others
+/// takes longer than a group that is alone waits for them.
+async fn collect<C, F>(
+    grouping: Arc<Grouping<C>>,
+    process: impl Fn(Vec<Waiting<C>>, Turn<C>) -> F + Send + 'static,
+) where
+    C: Call,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut groups = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            // A panic ends one group only.
+            Some(_) = groups.next() => {}
+            group = grouping.next() => {
+                let Some(group) = group else { return };
                 let subjects = group.iter().filter_map(|waiting| waiting.call.subject()).collect();
-                let (begun, has_begun) = oneshot::channel();
                 let turn = Turn {
                     grouping: Arc::clone(&grouping),
                     group: Some(Current { size: group.len(), subjects }),
                     held: None,
-                    begun: Some(begun),
                 };
-                // A panic ends one group only.
-                tokio::spawn(process(group, turn));
-                let _ = has_begun.await;
+                groups.push(AssertUnwindSafe(process(group, turn)).catch_unwind());
             }
-        });
+        }
     }
-    answered.await.unwrap_or_else(|_| Err(DbError::Panicked.into()))
 }
 
 /// Returns the error for the other calls of a group that an error has ended.
