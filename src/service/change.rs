@@ -1,13 +1,14 @@
 //! The one way in which what people do to a ticket is written.
 //!
-//! A change is decided on a ticket that was read without a lock, and written by a statement that
-//! compares what the decision was made on. If the ticket has changed in between or is locked, the
-//! change is decided again on the locked ticket. Changes that arrive together are written together
+//! A change is decided on a ticket that was read without a lock, or as this node has just written it
+//! (`written.rs`), and written by a statement that compares what the decision was made on. If the ticket
+//! has changed in between or is locked, the change is decided again, at last on the locked ticket. Only
+//! what is written may be decided on a ticket that was not read. Changes that arrive together are written together
 //! (`grouping.rs`): each is decided on the ticket as those before it leave it. A ticket that others
 //! keep locked holds up its own changes only.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     mem,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
@@ -48,8 +49,12 @@ struct Decided {
 #[derive(Default)]
 struct Group {
     tickets: HashMap<TicketId, Ticket>,
+    /// The tickets that were not read: they may have changed since this node wrote them.
+    unread: HashSet<TicketId>,
     decided: Vec<Decided>,
     used: Used,
+    /// Those that the group cannot decide before it reads their tickets.
+    again: Vec<Waiting<Change>>,
     /// Those that the group cannot decide: they are made after it, one by one.
     later: Vec<Waiting<Change>>,
 }
@@ -81,8 +86,9 @@ async fn process_once(
     waiting: Vec<Waiting<Change>>,
     turn: &mut Turn<Change>,
 ) -> Vec<Waiting<Change>> {
-    let found = match read(services, &waiting).await {
-        Ok(found) => found,
+    let mut group = Group::default();
+    match group.read(services, &waiting).await {
+        Ok(()) => {}
         Err(error) if error.is_unavailable() || error.blame() == Blame::Outage => {
             return fail(waiting, &error);
         }
@@ -91,8 +97,8 @@ async fn process_once(
             make_singly(services, waiting);
             return vec![];
         }
-    };
-    let group = Group::decide(found, waiting);
+    }
+    group.decide(waiting);
     if group.decided.is_empty() {
         return group.finish(services, Ok(Saved::default()));
     }
@@ -105,14 +111,6 @@ async fn process_once(
     group.finish(services, written)
 }
 
-/// Reads the tickets of changes.
-async fn read(services: &Services, waiting: &[Waiting<Change>]) -> Result<Vec<Ticket>, DbError> {
-    let mut ids = waiting.iter().map(|waiting| waiting.call.id).collect::<Vec<_>>();
-    ids.sort_unstable();
-    ids.dedup();
-    tickets::by_ids(&mut *services.database.read().await?, TicketScope::All, &ids).await
-}
-
 fn fail(waiting: Vec<Waiting<Change>>, error: &DbError) -> Vec<Waiting<Change>> {
     for waiting in waiting {
         waiting.answer(Err(repeated(error)));
@@ -121,17 +119,39 @@ fn fail(waiting: Vec<Waiting<Change>>, error: &DbError) -> Vec<Waiting<Change>> 
 }
 
 impl Group {
+    /// Reads the tickets of changes, except those that this node has just written.
+    async fn read(
+        &mut self,
+        services: &Services,
+        waiting: &[Waiting<Change>],
+    ) -> Result<(), DbError> {
+        let mut ids = waiting.iter().map(|waiting| waiting.call.id).collect::<Vec<_>>();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.retain(|&id| match services.written.take(id) {
+            Some(ticket) => {
+                self.unread.insert(id);
+                self.tickets.insert(id, ticket);
+                false
+            }
+            None => true,
+        });
+        if !ids.is_empty() {
+            let mut connection = services.database.read().await?;
+            let found = tickets::by_ids(&mut connection, TicketScope::All, &ids).await?;
+            self.tickets.extend(found.into_iter().map(|ticket| (ticket.id, ticket)));
+        }
+        Ok(())
+    }
+
     /// Decides each change on the ticket as those before it leave it. Answers those that nothing
     /// needs to be written for.
-    fn decide(found: Vec<Ticket>, waiting: Vec<Waiting<Change>>) -> Self {
-        let tickets = found.into_iter().map(|ticket| (ticket.id, ticket)).collect();
-        let mut group = Self { tickets, ..Self::default() };
+    fn decide(&mut self, waiting: Vec<Waiting<Change>>) {
         for waiting in waiting {
-            group.decide_one(waiting);
+            self.decide_one(waiting);
         }
         // Changes of one ticket must follow each other. The sort is stable.
-        group.decided.sort_by_key(|decided| decided.ticket.id);
-        group
+        self.decided.sort_by_key(|decided| decided.ticket.id);
     }
 
     fn decide_one(&mut self, waiting: Waiting<Change>) {
@@ -148,7 +168,12 @@ impl Group {
             return self.later.push(waiting);
         }
         let mut ticket = before.clone();
-        match (change.decide)(&mut ticket) {
+        let decided = (change.decide)(&mut ticket);
+        let is_written = decided.as_ref().is_ok_and(|events| !events.is_empty());
+        if is_first && !is_written && self.unread.contains(&id) {
+            return self.again.push(waiting);
+        }
+        match decided {
             Ok(events) if events.is_empty() && is_first && !has_seen => {
                 waiting.answer(Ok(Made::Now(Box::new(ticket))));
             }
@@ -186,34 +211,41 @@ impl Group {
     }
 
     /// Answers the calls whose tickets were written and those whose buckets are full. Returns the
-    /// others of the tickets on which one was refused, and makes the rest one by one.
+    /// others of the tickets on which one was refused or that were not read, and makes the rest one by
+    /// one.
     fn finish(self, services: &Services, written: Result<Saved, DbError>) -> Vec<Waiting<Change>> {
-        let mut later = self.later;
+        let (mut again, mut later, mut unread) = (self.again, self.later, self.unread);
         let saved = match written {
             Err(error) if error.is_unavailable() => {
                 // Whether it was written is unknown, so it must not be written again.
                 fail(self.decided.into_iter().map(|it| it.waiting).collect(), &error);
                 make_singly(services, later);
-                return vec![];
+                return again;
             }
             Err(error) => {
                 tracing::warn!(%error, "writing a group of changes failed; making them one by one");
+                unread.clear();
                 Saved::default()
             }
             Ok(saved) => saved,
         };
-        let (mut events, mut again) = (HashMap::<TicketId, i64>::new(), Vec::new());
-        for Decided { waiting, mut ticket, events: new } in self.decided {
+        let mut events = HashMap::<TicketId, i64>::new();
+        let mut decided = self.decided.into_iter().peekable();
+        while let Some(Decided { waiting, mut ticket, events: new }) = decided.next() {
             if saved.written.contains(&ticket.id) {
                 let count = events.entry(ticket.id).or_default();
                 *count += i64::try_from(new.len()).unwrap_or(i64::MAX);
                 ticket.events += *count;
+                if decided.peek().is_none_or(|next| next.ticket.id != ticket.id) {
+                    services.written.add(ticket.clone());
+                }
                 waiting.answer(Ok(Made::Now(Box::new(ticket))));
                 continue;
             }
             match Refusal::of(services, &waiting.call, &saved) {
                 Refusal::No => again.push(waiting),
                 Refusal::Certain(error) => waiting.answer(Err(error)),
+                Refusal::Possible if unread.contains(&ticket.id) => again.push(waiting),
                 Refusal::Possible => later.push(waiting),
             }
         }

@@ -72,6 +72,7 @@ pub mod upload;
 pub mod uploaded_file;
 mod used;
 mod validation;
+mod written;
 
 pub use error::{ServiceError, UserError, UserErrorCode};
 pub use prune::prune;

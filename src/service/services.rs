@@ -16,6 +16,7 @@ use super::{
     single_changes::SingleChanges,
     ticket_list::cache::TicketCache,
     timeline::cache::TimelineCache,
+    written::WrittenTickets,
 };
 use crate::{
     crypto::{password::Passwords, seal::Keyring, signing::SigningKey},
@@ -60,6 +61,7 @@ pub struct Dependencies {
     /// The pages of tickets that wait to be confirmed together.
     pub(super) own_lists: Arc<Grouping<OwnList>>,
     pub(super) posted: PostedComments,
+    pub(super) written: WrittenTickets,
     /// The changes of tickets that wait to be written together.
     pub(super) changes: Arc<Grouping<Change>>,
     /// The changes that run in a transaction of their own.
@@ -108,6 +110,7 @@ impl Services {
             tickets: TicketCache::default(),
             own_lists: Arc::default(),
             posted: PostedComments::default(),
+            written: WrittenTickets::default(),
             sessions: SessionCache::default(),
             changes: Arc::new(Grouping::overlapping()),
             single_changes: Arc::default(),

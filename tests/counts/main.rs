@@ -182,6 +182,12 @@ async fn prepare_terms(server: &TestServer) -> Vec<(&'static str, Vec<Request>)>
     let seen = &data["node"]["timeline"]["nodes"][0]["id"];
     let files = insert_files(server, 2 * ONCE).await;
     let mut requests = BTreeMap::<_, Vec<Request>>::new();
+    for n in 0..ONCE {
+        let one = clara.create_ticket(&format!("Another one, {n}")).await;
+        let input = json!({ "input": { "ticketId": one.id, "body": "We look into it." } });
+        let request = (vera.at(vera.address()), COMMENT_ON_TERMS, input);
+        requests.entry("first_comment").or_default().push(request);
+    }
     for (n, files) in files.chunks(2).enumerate() {
         let key = format!("key {n}");
         let input = |more: Value| {

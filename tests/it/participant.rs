@@ -11,7 +11,7 @@ use crate::harness::{
     socket::Incoming,
 };
 
-async fn try_remove(client: &Client, ticket: &str, account: &str) -> Reply {
+pub async fn try_remove(client: &Client, ticket: &str, account: &str) -> Reply {
     let mutation = "mutation($input: RemoveParticipantInput!) { removeParticipant(input: $input) {
         ticket { participants { name } } userErrors { field code } } }";
     client.send(mutation, json!({ "input": { "ticketId": ticket, "accountId": account } })).await

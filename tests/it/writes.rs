@@ -13,6 +13,7 @@ use crate::{
         Client, TestServer,
         client::{TECHNICAL_SUPPORT, Ticket},
     },
+    participant::try_remove,
 };
 
 const WRITERS: usize = 64;
@@ -719,5 +720,39 @@ async fn a_node_delivers_what_it_has_placed_without_reading_it() {
     let reads = reads_of_tailer(&log()[before..], &server.database.backends().await);
     assert!(reads > 0, "{reads} reads");
     second.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_decides_again_what_another_node_has_changed_since_it_wrote_a_ticket() {
+    let server = TestServer::start().await;
+    let node = server.second_node().await;
+    let there = node.address().to_string();
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let jonas = server.customer("Jonas").await;
+    let ticket = anna.create_ticket("one").await;
+    let update = |n: i32, priority: &'static str| {
+        json!({ "priority": priority, "expectedVersion": n })
+    };
+    let ticket = marta.update(&ticket, update(1, "HIGH")).await;
+    marta.at(&there).update(&ticket, update(2, "LOW")).await;
+    // What is refused by the ticket as it was written is not refused.
+    marta.update(&ticket, update(3, "HIGHEST")).await;
+    // What it allows may not be allowed any more.
+    assert_eq!(anna.at(&there).share(&ticket, &jonas.at(&there)).await, ["Jonas"]);
+    jonas.comment(&ticket, "second").await;
+    let (owner, participant) = (anna.at(&there), jonas.account_id().await);
+    let removed = try_remove(&owner, &ticket.id, &participant).await;
+    assert_eq!(removed.user_errors("removeParticipant"), [] as [&str; 0]);
+    let refused = jonas.try_comment(&ticket, json!({ "body": "third" })).await;
+    assert_eq!(refused.code(), "NOT_FOUND");
+    // Nothing is written twice, and nothing is left out.
+    marta.comment(&ticket, "fourth").await;
+    marta.at(&there).comment(&ticket, "fifth").await;
+    marta.comment(&ticket, "sixth").await;
+    let bodies = "SELECT array_agg(body ORDER BY id) FROM comments";
+    let row = server.database.connect().await.query_one(bodies, &[]).await.unwrap();
+    assert_eq!(row.get::<_, Vec<String>>(0), ["second", "fourth", "fifth", "sixth"]);
+    node.stop().await;
     server.stop().await;
 }
