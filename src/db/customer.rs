@@ -65,7 +65,7 @@ async fn lock_where(
         .filter(condition)
         .order((accounts::email.eq(spelling).desc(), accounts::id))
         .select((AccountRow::as_select(), accounts::external_id, accounts::imported_hash))
-        .for_update()
+        .for_no_key_update()
         .first::<Row>(db)
         .await
         .optional()?;

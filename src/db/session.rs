@@ -1,5 +1,7 @@
 //! Sessions of signed-in people.
 
+use std::collections::HashMap;
+
 use diesel::{
     dsl::{InnerJoin, IntoBoxed, exists, not},
     pg::Pg,
@@ -83,6 +85,18 @@ pub async fn live_by_id(
     now: Timestamp,
 ) -> Result<Option<LiveSession>, DbError> {
     first(db, live(now).filter(sessions::id.eq(id.0))).await
+}
+
+/// Returns the roles of the accounts of sessions, without those that [`live_by_id`] does not return.
+pub async fn live_roles(
+    db: &mut Connection,
+    ids: &[SessionId],
+    now: Timestamp,
+) -> Result<HashMap<SessionId, Role>, DbError> {
+    let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
+    let found = live(now).filter(sessions::id.eq_any(ids)).select((sessions::id, accounts::role));
+    let found = found.load::<(Uuid, Role)>(db).await?;
+    Ok(found.into_iter().map(|(id, role)| (SessionId(id), role)).collect())
 }
 
 type Sessions = IntoBoxed<'static, InnerJoin<sessions::table, accounts::table>, Pg>;

@@ -13,13 +13,15 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
+use chrono::TimeDelta;
+
 use super::{
     ServiceError, Services,
     grouping::{Turn, Waiting, repeated, submit_prepared},
     meanwhile::check_nothing_said,
     queued::{Change, Made},
     rate_limit::{self, too_frequent, write_bucket},
-    session::ensure_unchanged,
+    session::{CurrentRoles, ensure_unchanged},
     upload,
     used::Used,
 };
@@ -37,6 +39,10 @@ use crate::{
         ticket::Ticket,
     },
 };
+
+/// How long after its call a change is written without a look at whether its author is still who they
+/// were: about as long as other nodes take to learn that a session has ended.
+const UNCHECKED: TimeDelta = TimeDelta::seconds(1);
 
 /// A change that was decided.
 struct Decided {
@@ -105,7 +111,10 @@ async fn process_once(
     // Without a connection, which the group before may need.
     turn.wait().await;
     let written = match services.database.read().await {
-        Ok(mut connection) => group.write(services, &mut connection).await,
+        Ok(mut connection) => match group.check_authors(services, &mut connection).await {
+            Ok(()) => group.write(services, &mut connection).await,
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     };
     group.finish(services, written)
@@ -189,6 +198,34 @@ impl Group {
         }
     }
 
+    /// Refuses the changes of authors who are no longer who they were, if the group has waited for long.
+    /// Those that were decided after them are decided again.
+    async fn check_authors(
+        &mut self,
+        services: &Services,
+        db: &mut Connection,
+    ) -> Result<(), DbError> {
+        let now = services.ambient.now();
+        if self.decided.iter().all(|decided| now - decided.waiting.call.now <= UNCHECKED) {
+            return Ok(());
+        }
+        let actor = |decided: &Decided| decided.waiting.call.counted.actor;
+        let actors = self.decided.iter().map(actor).collect::<Vec<_>>();
+        let roles = CurrentRoles::of(&actors, db, now).await?;
+        let mut refused = HashSet::new();
+        for decided in mem::take(&mut self.decided) {
+            if let Err(error) = roles.ensure_unchanged(&actor(&decided)) {
+                refused.insert(decided.ticket.id);
+                decided.waiting.answer(Err(error));
+            } else if refused.contains(&decided.ticket.id) {
+                self.again.push(decided.waiting);
+            } else {
+                self.decided.push(decided);
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the changes.
     async fn write(&self, services: &Services, db: &mut Connection) -> Result<Saved, DbError> {
         for comment in self.decided.iter().filter_map(|it| it.waiting.call.comment.as_ref()) {
@@ -203,6 +240,9 @@ impl Group {
             terms: decided.waiting.call.terms().unwrap_or_default(),
         });
         let changes = changes.collect::<Vec<_>>();
+        if changes.is_empty() {
+            return Ok(Saved::default());
+        }
         let saved = event::save(db, &changes, services.placing()).await;
         let mut saved = saved.inspect_err(|_| services.announce_failure())?;
         services.announce(mem::take(&mut saved.placement));

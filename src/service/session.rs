@@ -4,7 +4,7 @@ pub(super) mod cache;
 pub(super) mod log;
 pub mod own;
 
-use std::net::IpAddr;
+use std::{collections::HashMap, net::IpAddr};
 
 use chrono::TimeDelta;
 
@@ -25,7 +25,7 @@ use crate::{
         second_factor, session,
     },
     domain::{
-        account::{Account, EmailAddress},
+        account::{Account, EmailAddress, Role},
         actor::{Actor, Identity},
         clock::Timestamp,
         event::AccountEvent,
@@ -290,10 +290,39 @@ pub(super) async fn ensure_unchanged(
     db: &mut Connection,
     now: Timestamp,
 ) -> Result<(), ServiceError> {
-    let Some(identity) = actor.identity() else { return Ok(()) };
-    let live = session::live_by_id(db, identity.session, now).await?;
-    let current = live.ok_or(ServiceError::Unauthenticated)?.identity;
-    if current.role == identity.role { Ok(()) } else { Err(ServiceError::Forbidden) }
+    CurrentRoles::of(&[*actor], db, now).await?.ensure_unchanged(actor)
+}
+
+/// The roles that people have now, by their sessions.
+pub(super) struct CurrentRoles(HashMap<SessionId, Role>);
+
+impl CurrentRoles {
+    /// Reads the roles of those who act.
+    pub(super) async fn of(
+        actors: &[Actor],
+        db: &mut Connection,
+        now: Timestamp,
+    ) -> Result<Self, DbError> {
+        let sessions = actors.iter().filter_map(Actor::identity).map(|identity| identity.session);
+        let sessions = sessions.collect::<Vec<_>>();
+        if sessions.is_empty() {
+            return Ok(Self(HashMap::new()));
+        }
+        Ok(Self(session::live_roles(db, &sessions, now).await?))
+    }
+
+    /// Checks one of them like [`ensure_unchanged`].
+    ///
+    /// # Errors
+    /// Those of [`ensure_unchanged`].
+    pub(super) fn ensure_unchanged(&self, actor: &Actor) -> Result<(), ServiceError> {
+        let Some(identity) = actor.identity() else { return Ok(()) };
+        match self.0.get(&identity.session) {
+            None => Err(ServiceError::Unauthenticated),
+            Some(role) if *role != identity.role => Err(ServiceError::Forbidden),
+            Some(_) => Ok(()),
+        }
+    }
 }
 
 fn outdated(message: &str) -> ServiceError {

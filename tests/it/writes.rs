@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use chrono::TimeDelta;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use ticketwire::domain::account::Role;
@@ -287,6 +288,27 @@ async fn a_comment_that_loses_a_race_is_decided_again_and_leaves_nothing_if_refu
     }
     let reply = marta.try_comment(&other, json!({ "body": "one too many" })).await;
     assert_eq!(reply.code(), "RATE_LIMITED");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_whose_author_has_left_while_it_waited_is_refused() {
+    let server = TestServer::start().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let ticket = anna.create_ticket("one").await;
+    server.quiet().await;
+    let held = Held::begin(&server, "LOCK TABLE tickets").await;
+    let (reply, ()) = tokio::join!(boris.try_comment(&ticket, json!({ "body": "one" })), async {
+        until_waiting(&server, "%tickets.id = ANY (ARRAY(SELECT unnest(%").await;
+        let disable = "UPDATE accounts SET disabled_at = now() WHERE name = 'Boris'";
+        server.database.connect().await.batch_execute(disable).await.unwrap();
+        server.clock.advance(TimeDelta::seconds(2));
+        held.commit().await;
+    });
+    assert_eq!(reply.code(), "UNAUTHENTICATED", "{}", reply.body);
+    let comments = "SELECT count(*) FROM comments";
+    let row = server.database.connect().await.query_one(comments, &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 0);
     server.stop().await;
 }
 
@@ -731,9 +753,8 @@ async fn a_node_decides_again_what_another_node_has_changed_since_it_wrote_a_tic
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let jonas = server.customer("Jonas").await;
     let ticket = anna.create_ticket("one").await;
-    let update = |n: i32, priority: &'static str| {
-        json!({ "priority": priority, "expectedVersion": n })
-    };
+    let update =
+        |n: i32, priority: &'static str| json!({ "priority": priority, "expectedVersion": n });
     let ticket = marta.update(&ticket, update(1, "HIGH")).await;
     marta.at(&there).update(&ticket, update(2, "LOW")).await;
     // What is refused by the ticket as it was written is not refused.
