@@ -3,12 +3,12 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     announcer::Announcer, hub::Hub, notified::NotifiedAccounts, presence::Presence,
-    sequencer::Sequencer, tailer::Tailer,
+    replay_turns::ReplayTurns, sequencer::Sequencer, tailer::Tailer,
 };
 use crate::{
     db::{Database, DbError, consumer, feed, feed_hints::FeedHints, notification},
@@ -20,9 +20,6 @@ use crate::{
     metrics::Metrics,
 };
 
-/// The number of replays that may read the database at once. Many clients that reconnect at the
-/// same time must leave connections for everything else.
-const MAX_DATABASE_REPLAYS: usize = 8;
 /// The largest number of events whose recipients are looked up. If more were planned at once, every
 /// notification stream is woken.
 const MAX_ANNOUNCED: i64 = 5_000;
@@ -41,7 +38,7 @@ pub struct Parts {
     hints: Arc<FeedHints>,
     pub(super) sequencer: Arc<Sequencer>,
     /// Limits the replays that read the database.
-    pub(super) database_replays: Arc<Semaphore>,
+    pub(super) replay_turns: ReplayTurns,
     /// Wakes the notification streams of this node.
     pub(super) notified: Arc<NotifiedAccounts>,
     pub(super) presence: Arc<Presence>,
@@ -98,7 +95,7 @@ impl EventLog {
             hub: Arc::new(hub),
             hints,
             sequencer: Arc::new(sequencer),
-            database_replays: Arc::new(Semaphore::new(MAX_DATABASE_REPLAYS)),
+            replay_turns: ReplayTurns::new(),
             notified: Arc::new(NotifiedAccounts::new(notified_up_to)),
             presence,
             metrics,

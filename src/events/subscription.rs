@@ -238,24 +238,29 @@ impl Subscription {
         };
     }
 
-    /// Reads the next page of a replay. Returns a checkpoint after the last page, and an item that
+    /// Reads the next page of a replay. Returns a checkpoint after the last one, and an item that
     /// ends the stream if the page should be in memory and is not.
     async fn replay(&mut self, until: Cursor, memory_only: bool) -> Result<Option<Item>, DbError> {
-        let (scope, after) = (self.replay_scope, self.position.pos);
-        let page = self.log.replay(scope, after, until.pos, memory_only).await;
+        let (account, scope) = (self.session.identity().id, self.replay_scope);
+        let after = self.position.pos;
+        let page = self.log.replay(account, scope, (after, until.pos), memory_only).await;
         let page = page.inspect_err(|_| self.phase = Phase::Ended)?;
         let Some(page) = page else {
             self.phase = Phase::Ended;
             return Ok(Some(Item::Ended(StreamEnd::ClientTooSlow)));
         };
-        if page.is_empty() {
+        if !page.events.is_empty() {
+            self.pending = page.events.into();
+        } else if page.read_to < until.pos {
+            // Delivered to nobody before the replay ends, so its epoch does not matter.
+            self.position.pos = page.read_to;
+        } else {
             self.phase = Phase::Live;
             if until.pos >= self.position.pos {
                 self.position = until;
             }
             return Ok(Some(Item::Checkpoint(self.position)));
         }
-        self.pending = page.into();
         Ok(None)
     }
 

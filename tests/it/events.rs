@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 use ticketwire::domain::cursor::Cursor;
 
-use crate::harness::{Socket, TestServer, client::Ticket, socket::Incoming};
+use crate::{
+    harness::{Socket, TestServer, client::Ticket, socket::Incoming},
+    metrics::{metric, start_with_metrics, until_metric},
+};
 
 /// An event as a readable line.
 fn line(item: &Value) -> String {
@@ -174,6 +177,62 @@ async fn a_replay_from_the_database_equals_one_from_memory() {
         socket.watch_ticket("1", &one.id, event["cursor"].as_str()).await;
         assert_eq!(replayed(&mut socket).await.0, rest, "after {event}");
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_account_has_one_replay_that_reads_the_database_at_a_time() {
+    let mut server = start_with_metrics(&[]).await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let start =
+        anna.ok("{ eventCursor }", json!({})).await["eventCursor"].as_str().unwrap().to_owned();
+    anna.create_ticket("one").await;
+    server.quiet().await;
+    // A new node has nothing in memory.
+    server.restart_with(&[("admin.listen", "127.0.0.1:0".to_owned())]).await;
+    let (anna, marta) = (anna.at(&server.address()), marta.at(&server.address()));
+    let (mut annas, mut martas) = (anna.socket().await, marta.socket().await);
+    let lock = server.database.connect().await;
+    lock.batch_execute("BEGIN; LOCK TABLE feed_epochs IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    for id in 0..9 {
+        annas.watch_inbox(&id.to_string(), Some(&start)).await;
+    }
+    let replays = |state| format!("ticketwire_replays{{state=\"{state}\"}}");
+    until_metric(&server, &replays("waiting"), |count| count == 8.0).await;
+    martas.watch_inbox("1", Some(&start)).await;
+    until_metric(&server, &replays("reading"), |count| count == 2.0).await;
+    lock.batch_execute("ROLLBACK").await.unwrap();
+    let mut lines = Vec::new();
+    for _ in 0..18 {
+        lines.push(line(&annas.item().await));
+    }
+    lines.sort();
+    assert_eq!(lines, [["Checkpoint"; 9], ["TicketCreated"; 9]].concat());
+    assert_eq!(
+        replayed(&mut martas).await.0.iter().map(line).collect::<Vec<_>>(),
+        ["TicketCreated"]
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_passes_over_many_events_of_others_in_short_statements() {
+    let mut server = start_with_metrics(&[]).await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    let start =
+        anna.ok("{ eventCursor }", json!({})).await["eventCursor"].as_str().unwrap().to_owned();
+    anna.create_ticket("one").await;
+    server.database.connect().await.batch_execute(&comments(1, 5_100)).await.unwrap();
+    server.quiet().await;
+    jonas.create_ticket("two").await;
+    server.quiet().await;
+    server.restart_with(&[("admin.listen", "127.0.0.1:0".to_owned())]).await;
+    let mut socket = jonas.at(&server.address()).socket().await;
+    socket.watch_inbox("1", Some(&start)).await;
+    let (events, _) = replayed(&mut socket).await;
+    assert_eq!(events.iter().map(line).collect::<Vec<_>>(), ["TicketCreated"]);
+    let reads = "ticketwire_replay_reads_total{source=\"database\"}";
+    assert_eq!(metric(&server, reads).await, Some(2.0));
     server.stop().await;
 }
 
