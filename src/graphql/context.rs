@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_graphql::{Context, parser::types::OperationType};
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, future::BoxFuture};
 
 use super::{error::Failure, loader::Loaders};
 use crate::{
@@ -56,27 +56,48 @@ impl RequestContext {
 /// data.
 pub struct ResumeAt(pub String);
 
-/// What a live stream waits for before each message.
-type Gate = dyn Fn() -> BoxFuture<'static, ()> + Send + Sync;
+/// The turns of a live stream's caller. A transport has them end.
+pub trait StreamTurns: Send + Sync {
+    /// Waits for a turn, and starts the stream in it.
+    fn start<'a>(&'a self, starting: BoxFuture<'a, ()>) -> BoxFuture<'a, ()>;
+    /// Waits until the next message may be executed.
+    fn message(&self) -> BoxFuture<'_, ()>;
+}
 
 /// What a live stream reports to its transport in addition to its messages. A transport that
 /// needs it puts one into the request's data.
 #[derive(Clone, Default)]
 pub struct StreamProgress {
     state: Arc<Mutex<(Option<Cursor>, Option<StreamEnd>)>>,
-    gate: Option<Arc<Gate>>,
+    turns: Option<Arc<dyn StreamTurns>>,
 }
 
 impl StreamProgress {
-    /// Creates one whose stream waits for `gate` before each message is executed.
-    pub fn with_gate(gate: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
-        Self { state: Arc::default(), gate: Some(Arc::new(gate)) }
+    /// Creates one whose stream starts, and executes each message, in one of these turns.
+    pub fn with_turns(turns: Arc<dyn StreamTurns>) -> Self {
+        Self { state: Arc::default(), turns: Some(turns) }
+    }
+
+    /// Starts the stream in a turn and within a budget.
+    ///
+    /// # Errors
+    /// The budget was exceeded, or what `starting` returns.
+    pub(super) async fn start<T: Send, E: Into<Failure> + Send>(
+        &self,
+        budget: &RequestBudget,
+        starting: impl Future<Output = Result<T, E>> + Send,
+    ) -> Result<T, Failure> {
+        let Some(turns) = &self.turns else { return starting.await.map_err(Into::into) };
+        let mut started = None;
+        turns.start(async { started = Some(budget.run(starting).await) }.boxed()).await;
+        let started = started.expect("a turn ends with its work");
+        started?.map_err(Into::into)
     }
 
     /// Waits until the next message may be executed.
     pub(super) async fn wait_for_turn(&self) {
-        if let Some(gate) = &self.gate {
-            gate().await;
+        if let Some(turns) = &self.turns {
+            turns.message().await;
         }
     }
 
@@ -112,6 +133,7 @@ pub(super) trait ContextExt {
     fn actor(&self) -> Result<&Actor, Failure>;
     fn origin(&self) -> Result<&ClientOrigin, Failure>;
     fn loaders(&self) -> Result<&Loaders, Failure>;
+    fn budget(&self) -> Result<&RequestBudget, Failure>;
     fn start(&self) -> Result<StartCursor, Failure>;
     fn cursor(&self) -> Result<Cursor, Failure>;
     /// Whether the operation is a query, all of which shows one state.
@@ -167,6 +189,10 @@ impl ContextExt for Context<'_> {
 
     fn loaders(&self) -> Result<&Loaders, Failure> {
         request(self).map(|request| &request.loaders)
+    }
+
+    fn budget(&self) -> Result<&RequestBudget, Failure> {
+        request(self).map(|request| &request.budget)
     }
 
     fn start(&self) -> Result<StartCursor, Failure> {

@@ -452,12 +452,13 @@ async fn messages(
 ) -> Result<Messages, Failure> {
     ctx.identity()?;
     let after = ctx.resume_after(after.as_deref())?.map(|after| after.feed);
-    let subscription = ctx.log()?.subscribe(ctx.actor()?, scope, after).await?;
+    let progress = ctx.data_opt::<StreamProgress>().cloned().unwrap_or_default();
+    let starting = ctx.log()?.subscribe(ctx.actor()?, scope, after);
+    let subscription = progress.start(ctx.budget()?, starting).await?;
     if let Some(slot) = ctx.data_opt::<SubscriptionSlot>() {
         slot.put(subscription);
         return Ok(stream::empty().boxed());
     }
-    let progress = ctx.data_opt::<StreamProgress>().cloned().unwrap_or_default();
     let messages = stream::unfold(Some((subscription, progress)), |state| async move {
         let (mut subscription, progress) = state?;
         loop {

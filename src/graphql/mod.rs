@@ -63,7 +63,7 @@ use async_graphql::{
 use chrono::{DateTime, Utc};
 
 pub use attachment::{Uploads, placeholder};
-pub use context::{RequestContext, ResumeAt, StreamProgress};
+pub use context::{RequestContext, ResumeAt, StreamProgress, StreamTurns};
 pub use error::{
     FORBIDDEN_MESSAGE, RETRY_AFTER_SECONDS, SECOND_FACTOR_REQUIRED_MESSAGE,
     UNAUTHENTICATED_MESSAGE, UNAVAILABLE_MESSAGE, code, exceeded_response, panicked_error,

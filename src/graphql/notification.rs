@@ -220,8 +220,9 @@ impl NotificationSubscription {
     ) -> Result<impl Stream<Item = Result<NotificationMessage, Failure>> + use<>, Failure> {
         ctx.identity()?;
         let after = ctx.resume_after(after.as_deref())?;
-        let notifications = ctx.log()?.notifications(ctx.actor()?, after).await?;
         let progress = ctx.data_opt::<StreamProgress>().cloned().unwrap_or_default();
+        let starting = ctx.log()?.notifications(ctx.actor()?, after);
+        let notifications = progress.start(ctx.budget()?, starting).await?;
         Ok(stream::unfold(Some((notifications, progress)), |state| async move {
             let (mut notifications, progress) = state?;
             let message = match notifications.next().await {

@@ -127,9 +127,12 @@ impl PresenceSubscription {
         ctx: &Context<'_>,
         #[graphql(desc = "The ticket.")] ticket_id: ID,
     ) -> Result<impl Stream<Item = TicketPresence> + use<>, Failure> {
-        let ticket = require_ticket(ctx, &ticket_id).await?;
-        let presence = ctx.log()?.presence(ctx.identity()?, ticket).await?;
         let progress = ctx.data_opt::<StreamProgress>().cloned().unwrap_or_default();
+        let starting = async {
+            let ticket = require_ticket(ctx, &ticket_id).await?;
+            Ok::<_, Failure>(ctx.log()?.presence(ctx.identity()?, ticket).await?)
+        };
+        let presence = progress.start(ctx.budget()?, starting).await?;
         Ok(stream::unfold((presence, progress), |(mut presence, progress)| async move {
             match presence.next().await? {
                 PresenceItem::People(people) => {

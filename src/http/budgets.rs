@@ -139,8 +139,8 @@ impl Budgets {
         })
     }
 
-    /// Waits until a message of a caller's stream may be executed: half as many at the same time as
-    /// requests, which don't wait for them.
+    /// Waits until a caller's stream may start, or a message of it be executed: half as many at the
+    /// same time as requests, which don't wait for them.
     pub async fn message_turn(&self, actor: &Actor, origin: &ClientOrigin) -> Turn {
         let max = self.parallel_messages(actor);
         self.message_turns.take(party(actor, origin), max, share(actor)).await

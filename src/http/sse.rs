@@ -28,12 +28,13 @@ use super::{
     slots::Slot,
 };
 use crate::{
+    db::DbError,
     domain::{
-        actor::Actor,
+        actor::{Actor, Identity},
         request::{self, RequestRecord},
         session::ClientOrigin,
     },
-    events::StreamEnd,
+    events::{SessionWatch, StreamEnd},
     graphql::code,
     service,
 };
@@ -69,7 +70,7 @@ pub async fn answer(
 ) -> Response {
     let live = operation == Some(OperationType::Subscription);
     let session_ended = match (live, caller.actor.identity()) {
-        (true, Some(identity)) => match api.log.watch_session(identity).await {
+        (true, Some(identity)) => match watch_session(&api, &caller, identity).await {
             Ok(Some(watch)) => watch.ended().boxed(),
             Ok(None) => future::ready(()).boxed(),
             Err(error) => {
@@ -111,6 +112,16 @@ pub async fn answer(
     let mut response = respond(Body::from_stream(chunks));
     response.extensions_mut().insert(LoggedAtEnd);
     response
+}
+
+/// Watches the caller's session, in one of the turns in which their streams start.
+async fn watch_session(
+    api: &Api,
+    caller: &Caller,
+    identity: &Identity,
+) -> Result<Option<SessionWatch>, DbError> {
+    let _turn = api.budgets.message_turn(&caller.actor, &caller.origin).await;
+    api.log.watch_session(identity).await
 }
 
 /// Answers a document that is not executed.

@@ -580,6 +580,55 @@ async fn the_messages_of_streams_that_are_not_shared_wait_for_their_callers_turn
     server.stop().await;
 }
 
+/// Waits until a statement waits for a table that `holder` has locked, and checks that it remains the
+/// only one while another account has requests.
+async fn assert_one_waits(holder: &tokio_postgres::Client, table: &str, other: &Client) {
+    let waiting = format!(
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    );
+    let waiting = async || holder.query_one(&waiting, &[]).await.unwrap().get::<_, i64>(0);
+    let begun = async { while waiting().await == 0 {} };
+    time::timeout(TIMEOUT, begun).await.expect("a statement to wait");
+    for _ in 0..10 {
+        other.ok("{ viewer { id } }", json!({})).await;
+        assert_eq!(waiting().await, 1);
+    }
+}
+
+/// Opens eight streams of notifications on one socket.
+async fn watch_notifications(client: &Client) -> Socket {
+    let mut socket = client.socket().await;
+    for id in 0..8 {
+        let query = "subscription { notifications { __typename
+            ... on NotificationAdded { unreadTicketCount } } }";
+        socket.subscribe(&id.to_string(), query, json!({})).await;
+    }
+    socket
+}
+
+/// Receives a message of each of the eight streams.
+async fn assert_notified(socket: &mut Socket, expected: &Value) {
+    for _ in 0..8 {
+        let message = socket.message().await;
+        assert_eq!(message["payload"]["data"]["notifications"], *expected, "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_streams_of_one_account_start_in_its_turns() {
+    let server = start_with_metrics(&flags(&[("limits.customer_parallel_requests", "1")])).await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    server.quiet().await;
+    let holder = server.database.connect().await;
+    holder.batch_execute("BEGIN; LOCK TABLE notifications IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let mut socket = watch_notifications(&anna).await;
+    assert_one_waits(&holder, "notifications", &jonas).await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    assert_notified(&mut socket, &json!({ "__typename": "NotificationCheckpoint" })).await;
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shared_message_is_executed_in_the_turn_of_any_of_its_subscribers() {
     let server = start_with_metrics(&flags(&[("limits.staff_parallel_requests", "1")])).await;

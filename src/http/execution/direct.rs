@@ -10,7 +10,8 @@ use async_graphql::{
     Request, Response as GraphqlResponse, ServerResult, Value, parser::types::OperationType,
 };
 use futures_util::{
-    FutureExt as _, Stream, StreamExt as _, future,
+    FutureExt as _, Stream, StreamExt as _,
+    future::{self, BoxFuture},
     stream::{self, BoxStream},
 };
 use tokio::{sync::mpsc, time};
@@ -38,8 +39,9 @@ use crate::{
     },
     events::{StreamEnd, run_to_completion},
     graphql::{
-        MutationProgress, RequestContext, RootFields, StreamProgress, check_nulls, check_variables,
-        code, complete_root, exceeded_response, panicked_error, requested_operation, with_document,
+        MutationProgress, RequestContext, RootFields, StreamProgress, StreamTurns, check_nulls,
+        check_variables, code, complete_root, exceeded_response, panicked_error,
+        requested_operation, with_document,
     },
 };
 
@@ -157,13 +159,14 @@ pub fn execute(
     let limits = if live { api.limits.of_message() } else { api.limits };
     let (budget, limit) = (RequestBudget::new(limits), limits.response_bytes);
     let turn = Arc::<OnceLock<Turn>>::default();
-    let message_turns = MessageTurns::default();
-    let progress = message_turns.progress(api, actor, &origin);
+    let message_turns = MessageTurns::new(api, actor, &origin);
+    let progress = StreamProgress::with_turns(Arc::<MessageTurns>::clone(&message_turns));
     let (held, network) = (api.clone(), origin.network());
     let responses = if live {
         let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
         let request = request.data(context).data(progress.clone());
-        stream::once(subscribe(api.clone(), request)).flatten().boxed()
+        let subscribing = subscribe(api.clone(), request, Arc::clone(&message_turns));
+        stream::once(subscribing).flatten().boxed()
     } else {
         let executing =
             execute_in_turn(api.clone(), actor, origin, request, operation, Arc::clone(&turn));
@@ -227,35 +230,56 @@ fn refused_response(reached: LimitReached) -> Arc<str> {
 }
 
 /// The turns in which a stream's messages are executed: one at a time for each of its fields.
-#[derive(Clone, Default)]
-struct MessageTurns(Arc<Mutex<Vec<Turn>>>);
+struct MessageTurns {
+    api: Api,
+    actor: Actor,
+    origin: ClientOrigin,
+    taken: Mutex<Vec<Turn>>,
+}
 
 impl MessageTurns {
-    /// Returns the progress of a stream whose messages each wait for the caller's turn.
-    fn progress(&self, api: &Api, actor: Actor, origin: &ClientOrigin) -> StreamProgress {
-        let (turns, api, origin) = (self.clone(), api.clone(), origin.clone());
-        StreamProgress::with_gate(move || {
-            let (turns, api, origin) = (turns.clone(), api.clone(), origin.clone());
-            async move {
-                let turn = api.budgets.message_turn(&actor, &origin).await;
-                turns.lock().push(turn);
-            }
-            .boxed()
-        })
+    fn new(api: &Api, actor: Actor, origin: &ClientOrigin) -> Arc<Self> {
+        let (api, origin) = (api.clone(), origin.clone());
+        Arc::new(Self { api, actor, origin, taken: Mutex::default() })
     }
 
+    async fn wait(&self) -> Turn {
+        self.api.budgets.message_turn(&self.actor, &self.origin).await
+    }
+
+    /// Takes out the turn of a message that was executed.
     fn take(&self) -> Option<Turn> {
         self.lock().pop()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Turn>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StreamTurns for MessageTurns {
+    fn start<'a>(&'a self, starting: BoxFuture<'a, ()>) -> BoxFuture<'a, ()> {
+        async move { self.wait().await.run(starting).await }.boxed()
+    }
+
+    fn message(&self) -> BoxFuture<'_, ()> {
+        async move {
+            let turn = self.wait().await;
+            self.lock().push(turn);
+        }
+        .boxed()
     }
 }
 
 /// Returns the responses of a subscription.
-async fn subscribe(api: Api, mut request: Request) -> BoxStream<'static, GraphqlResponse> {
-    match prepare(&api, &mut request).await {
+async fn subscribe(
+    api: Api,
+    mut request: Request,
+    turns: Arc<MessageTurns>,
+) -> BoxStream<'static, GraphqlResponse> {
+    // Not kept until the stream starts: its fields start at the same time, each in a turn.
+    let prepared = turns.wait().await.run(prepare(&api, &mut request)).await;
+    match prepared {
         Ok(_) => api.schemas.executing.execute_stream(request).boxed(),
         Err(refused) => stream::iter([refused]).boxed(),
     }
