@@ -3,7 +3,7 @@
 use super::ids::AccountId;
 
 /// A person who reads tickets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TicketReader {
     /// The person's account.
     pub account: AccountId,

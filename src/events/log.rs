@@ -3,12 +3,13 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    announcer::Announcer, hub::Hub, notified::NotifiedAccounts, presence::Presence,
-    replay_turns::ReplayTurns, sequencer::Sequencer, tailer::Tailer,
+    announcer::Announcer, hub::Hub, keyed::Keyed, notified::NotifiedAccounts, presence::Presence,
+    replay_turns::ReplayTurns, sequencer::Sequencer, shared_read::SharedRead, tailer::Tailer,
+    unread_counts::SharedCounts,
 };
 use crate::{
     db::{Database, DbError, consumer, feed, feed_hints::FeedHints, notification},
@@ -16,6 +17,7 @@ use crate::{
         clock::Ambient,
         cursor::{Cursor, StartCursor},
         event::Event,
+        ids::{AccountId, TicketId},
     },
     metrics::Metrics,
 };
@@ -41,6 +43,11 @@ pub struct Parts {
     pub(super) replay_turns: ReplayTurns,
     /// Wakes the notification streams of this node.
     pub(super) notified: Arc<NotifiedAccounts>,
+    /// In which the notification streams of an account read the database.
+    pub(super) notification_turns: Keyed<AccountId, Mutex<()>>,
+    pub(super) unread_counts: SharedCounts,
+    /// Whether an account may see a ticket, for its streams.
+    pub(super) access: Keyed<(AccountId, TicketId), SharedRead<bool>>,
     pub(super) presence: Arc<Presence>,
     pub(super) metrics: Metrics,
 }
@@ -97,6 +104,9 @@ impl EventLog {
             sequencer: Arc::new(sequencer),
             replay_turns: ReplayTurns::new(),
             notified: Arc::new(NotifiedAccounts::new(notified_up_to)),
+            notification_turns: Keyed::default(),
+            unread_counts: SharedCounts::default(),
+            access: Keyed::default(),
             presence,
             metrics,
         }));

@@ -21,6 +21,7 @@ use super::{
     registration::Registration,
     session::{StreamSession, require_identity},
     topic::Topic,
+    unread_counts::UnreadCounts,
 };
 use crate::{
     db::{
@@ -28,7 +29,6 @@ use crate::{
         consumer::{self, NOTIFICATIONS},
         feed,
         notification::{self, DeliveredNotification},
-        unread,
     },
     domain::{
         actor::{Actor, Identity},
@@ -36,7 +36,7 @@ use crate::{
         ids::{AccountId, NotificationId},
         notification::Notification,
         policy::{self, TicketScope},
-        unread::{TicketCounts, TicketReader},
+        unread::TicketReader,
     },
     metrics::{CountedStream, StreamKind},
 };
@@ -46,15 +46,6 @@ const PAGE: usize = 200;
 
 /// The largest number of late notifications that a new stream leaves out.
 const MAX_LATE: i64 = 1_000;
-
-/// How much a person has not read yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnreadCounts {
-    /// The number of unread notifications.
-    pub notifications: i64,
-    /// The person's open and unread tickets.
-    pub tickets: TicketCounts,
-}
 
 /// An item of a stream of notifications.
 #[derive(Debug)]
@@ -267,6 +258,9 @@ impl NotificationStream {
             return Ok(false);
         }
         let (account, scope) = scope(self.session.identity());
+        let own = self.log.notification_turns.get(account);
+        // The account's other streams were woken too, and leave connections to everybody else.
+        let _turn = own.lock().await;
         let mut connection = self.log.database.read().await?;
         let delivered = self.late.iter().map(|(_, id)| *id).collect::<Vec<_>>();
         let stored = notification::following(
@@ -316,12 +310,8 @@ impl NotificationStream {
 
     async fn counts(&self) -> Result<UnreadCounts, DbError> {
         let identity = self.session.identity();
-        let (account, scope) = scope(identity);
-        let mut connection = self.log.database.read().await?;
-        Ok(UnreadCounts {
-            notifications: notification::unread(&mut connection, account, scope).await?,
-            tickets: unread::counts(&mut connection, reader(identity)).await?,
-        })
+        let (_, scope) = scope(identity);
+        self.log.unread_counts.read(&self.log.database, reader(identity), scope).await
     }
 
     fn cursor(&self) -> Cursor {

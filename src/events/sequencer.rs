@@ -15,7 +15,7 @@ use std::{
 
 use tokio::time;
 
-use super::task::survive_panics;
+use super::{shared_read::SharedRead, task::survive_panics};
 use crate::{
     db::{Connection, Database, DbError, feed, feed_hints::FeedHints, placing},
     domain::clock::Ambient,
@@ -40,11 +40,13 @@ pub(super) struct Sequencer {
     hints: Arc<FeedHints>,
     /// How many events this node has placed since it last freed their room.
     unvacuumed: AtomicUsize,
+    catching_up: SharedRead<i64>,
 }
 
 impl Sequencer {
     pub(super) fn new(database: Database, ambient: Ambient, hints: Arc<FeedHints>) -> Self {
-        Self { database, ambient, hints, unvacuumed: AtomicUsize::new(0) }
+        let catching_up = SharedRead::default();
+        Self { database, ambient, hints, unvacuumed: AtomicUsize::new(0), catching_up }
     }
 
     /// Places events until the future is dropped.
@@ -67,10 +69,14 @@ impl Sequencer {
         }
     }
 
-    /// Places all events that are committed by now, and returns the end of the feed.
+    /// Places all events that are committed by now, and returns the end of the feed. Many streams
+    /// that begin at the same time place and read together.
     pub(super) async fn catch_up(&self) -> Result<i64, DbError> {
-        self.place_any().await?;
-        feed::head(&mut *self.database.read().await?).await
+        let catching_up = async {
+            self.place_any().await?;
+            feed::head(&mut *self.database.read().await?).await
+        };
+        self.catching_up.get(catching_up).await
     }
 
     /// Places the pending events, if there are any. Locks nothing if there are none.

@@ -374,16 +374,20 @@ impl Subscription {
     }
 
     /// Returns whether the caller may still see an event that was visible when it happened. Asks
-    /// the database for participants: they may have been removed by an event that comes later.
+    /// the database for participants: they may have been removed by an event that comes later. The
+    /// account's streams that receive the event together share the answer.
     async fn still_sees(&mut self, item: &Item) -> Result<bool, DbError> {
         let Item::Event(event) = item else { return Ok(true) };
         let Some(ticket) = event.event.ticket() else { return Ok(true) };
         if self.always_sees(event) {
             return Ok(true);
         }
-        let (database, identity) = (self.log.database.clone(), self.session.identity());
-        let id = ticket.id;
-        let read = async move { sees_ticket(&mut *database.read().await?, identity, id).await };
+        let (log, identity, id) = (self.log.clone(), self.session.identity(), ticket.id);
+        let read = async move {
+            let asking =
+                async { sees_ticket(&mut *log.database.read().await?, identity, id).await };
+            log.access.get((identity.id, id)).get(asking).await
+        };
         // Boxed, because most streams never get here and should be small.
         Box::pin(detached_read(read)).await.inspect_err(|_| self.phase = Phase::Ended)
     }

@@ -630,6 +630,24 @@ async fn the_streams_of_one_account_start_in_its_turns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_streams_of_one_account_count_what_is_unread_together() {
+    let server = TestServer::start().await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    let marta = server.agent("Marta").await;
+    let ticket = anna.create_ticket("one").await;
+    let mut socket = watch_notifications(&anna).await;
+    assert_notified(&mut socket, &json!({ "__typename": "NotificationCheckpoint" })).await;
+    let holder = server.database.connect().await;
+    holder.batch_execute("BEGIN; LOCK TABLE ticket_reads IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    marta.comment(&ticket, "an answer").await;
+    assert_one_waits(&holder, "ticket_reads", &jonas).await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    let added = json!({ "__typename": "NotificationAdded", "unreadTicketCount": 1 });
+    assert_notified(&mut socket, &added).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shared_message_is_executed_in_the_turn_of_any_of_its_subscribers() {
     let server = start_with_metrics(&flags(&[("limits.staff_parallel_requests", "1")])).await;
     let anna = server.customer("Anna").await;

@@ -288,6 +288,29 @@ async fn a_replay_after_lost_access_is_the_same_from_the_database_and_from_memor
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_streams_of_a_participant_ask_together_whether_they_still_see_a_ticket() {
+    let server = TestServer::start_logged().await;
+    let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
+    let ticket = anna.create_ticket("one").await;
+    anna.share(&ticket, &carl).await;
+    let mut socket = carl.socket().await;
+    for id in 0..20 {
+        socket.watch_ticket(&id.to_string(), &ticket.id, None).await;
+        socket.caught_up().await;
+    }
+    let statements = server.statements_of(async || {
+        anna.comment(&ticket, "hello").await;
+        for _ in 0..20 {
+            assert_eq!(next_event(&mut socket).await["comment"]["body"], "hello");
+        }
+    });
+    let asked = "SELECT \"tickets\".\"id\" FROM \"tickets\"";
+    let asked = statements.await.into_iter().filter(|line| line.contains(asked)).count();
+    assert!((1..20).contains(&asked), "{asked}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn participants_are_notified_and_mailed_until_they_are_removed() {
     let fixture = MailFixture::start_with(&[("mail.window_seconds", "30")]).await;
     let (anna, boris) = (&fixture.anna, &fixture.boris);
