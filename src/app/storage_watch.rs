@@ -105,8 +105,8 @@ impl StorageWatch {
         let new = self.0.ambient.as_ref().map(Ambient::uuid);
         let reading = self.0.call.run(TIMEOUT, || read(storage, expected, new)).await;
         let (id, free) = match reading {
-            Some((id, free)) => (id.map_err(|error| error.to_string()), free),
-            None => (Err("the attachment storage does not answer".to_owned()), None),
+            Ok((id, free)) => (id.map_err(|error| error.to_string()), free),
+            Err(failure) => (Err(failure.to_string()), None),
         };
         self.0.metrics.set_storage_free_bytes(free);
         self.0.metrics.set_storage_up(id.is_ok());
@@ -132,6 +132,17 @@ async fn read(storage: Storage, expected: Option<Uuid>, new: Option<Uuid>) -> Re
     (id, free.ok().flatten())
 }
 
+/// Why a call has found nothing.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum CallFailure {
+    /// It has not ended within its limit.
+    #[error("the attachment storage does not answer")]
+    NoAnswer,
+    /// It has panicked.
+    #[error("reading the attachment storage failed: see the log of this node for a panic")]
+    Panicked,
+}
+
 /// Work of which one call at most is in flight.
 struct SingleCall<T>(AsyncMutex<Option<JoinHandle<T>>>);
 
@@ -142,17 +153,19 @@ impl<T> Default for SingleCall<T> {
 }
 
 impl<T: Send + 'static> SingleCall<T> {
-    /// Starts a call, unless an earlier one has not ended, and returns what it finds. `None` if it
-    /// does not end within the limit; it stays in flight.
-    async fn run<F>(&self, limit: Duration, start: impl FnOnce() -> F) -> Option<T>
+    /// Starts a call, unless an earlier one has not ended, and returns what it finds.
+    ///
+    /// # Errors
+    /// It panics, or does not end within the limit; it stays in flight then.
+    async fn run<F>(&self, limit: Duration, start: impl FnOnce() -> F) -> Result<T, CallFailure>
     where
         F: Future<Output = T> + Send + 'static,
     {
         let mut call = self.0.lock().await;
         let running = call.get_or_insert_with(|| tokio::spawn(start()));
-        let ended = time::timeout(limit, running).await.ok()?;
+        let ended = time::timeout(limit, running).await.map_err(|_| CallFailure::NoAnswer)?;
         *call = None;
-        ended.ok()
+        ended.map_err(|_| CallFailure::Panicked)
     }
 }
 
@@ -167,14 +180,23 @@ mod tests {
         let call = SingleCall::<u8>::default();
         let (answer, answered) = oneshot::channel();
         let hung = call.run(Duration::ZERO, || async { answered.await.unwrap() });
-        assert_eq!(hung.await, None);
+        assert_eq!(hung.await, Err(CallFailure::NoAnswer));
         for _ in 0..3 {
             let second = call.run(Duration::ZERO, || async { panic!("a second call") });
-            assert_eq!(second.await, None);
+            assert_eq!(second.await, Err(CallFailure::NoAnswer));
         }
         answer.send(1).unwrap();
         let minute = Duration::from_mins(1);
-        assert_eq!(call.run(minute, || async { panic!("a second call") }).await, Some(1));
-        assert_eq!(call.run(minute, || async { 2 }).await, Some(2));
+        assert_eq!(call.run(minute, || async { panic!("a second call") }).await, Ok(1));
+        assert_eq!(call.run(minute, || async { 2 }).await, Ok(2));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_panics_is_told_from_one_that_hangs_and_the_next_one_starts() {
+        let call = SingleCall::<u8>::default();
+        let minute = Duration::from_mins(1);
+        let failed = call.run(minute, || async { panic!("a bug") });
+        assert_eq!(failed.await, Err(CallFailure::Panicked));
+        assert_eq!(call.run(minute, || async { 1 }).await, Ok(1));
     }
 }

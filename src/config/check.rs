@@ -5,6 +5,7 @@ use url::Url;
 
 use super::{
     error::ConfigError,
+    secret::Secret,
     settings::{Config, S3Config},
 };
 
@@ -91,6 +92,14 @@ fn check_unused_files(config: &Config) -> Result<(), ConfigError> {
 
 fn check_storage(config: &Config) -> Result<(), ConfigError> {
     let s3 = &config.storage.s3;
+    for (key, value) in s3.texts() {
+        let Some(value) = value else { continue };
+        let problem = "must not be empty: leave it out, or set a value";
+        require(!value.trim().is_empty(), key, problem)?;
+        // Others cannot stand in the headers of a request.
+        let problem = "must be visible ASCII characters only, without spaces and line breaks";
+        require(value.bytes().all(|byte| byte.is_ascii_graphic()), key, problem)?;
+    }
     let fits = s3.endpoint.as_deref().is_none_or(is_web_url);
     require(fits, "storage.s3.endpoint", NOT_A_WEB_URL)?;
     // Backups use the others without it.
@@ -106,6 +115,17 @@ fn check_storage(config: &Config) -> Result<(), ConfigError> {
 }
 
 impl S3Config {
+    /// Returns each key with its value, if it is set.
+    fn texts(&self) -> [(&'static str, Option<&str>); 5] {
+        [
+            ("storage.s3.bucket", self.bucket.as_deref()),
+            ("storage.s3.region", self.region.as_deref()),
+            ("storage.s3.endpoint", self.endpoint.as_deref()),
+            ("storage.s3.access_key", self.access_key.as_ref().map(Secret::expose)),
+            ("storage.s3.secret_key", self.secret_key.as_ref().map(Secret::expose)),
+        ]
+    }
+
     /// Returns the first key that a bucket needs and that is not set.
     pub fn missing_key(&self) -> Option<&'static str> {
         let needed = [

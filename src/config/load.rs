@@ -212,14 +212,16 @@ fn is_of_kubernetes(variable: &str, value: &str) -> bool {
         || variable.ends_with("_PORT") && value.contains("://")
 }
 
-/// Returns the content of a secret's file, which a variable names, without the line break at its end.
+/// Returns the content of a secret's file, which a variable names, without the line break at its end
+/// and the byte order mark that some editors put at its beginning.
 fn read_secret(variable: &str, path: &str) -> Result<String, ConfigError> {
     let failed = |error: std::io::Error| ConfigError::Secret {
         variable: variable.to_owned(),
         path: path.to_owned(),
         cause: error.to_string(),
     };
-    Ok(fs::read_to_string(path).map_err(failed)?.trim_end().to_owned())
+    let text = fs::read_to_string(path).map_err(failed)?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).trim_end().to_owned())
 }
 
 fn type_error(error: ValueError) -> ConfigError {

@@ -47,6 +47,19 @@ fn errors_name_the_key() {
         ("TICKETWIRE_LINKS_BASE_URL", "https://", "`links.base_url` must be an ASCII URL"),
         ("TICKETWIRE_LINKS_BASE_URL", "https://a.example/?q", "`links.base_url` must not contain"),
         ("TICKETWIRE_STORAGE_S3_ENDPOINT", "minio", "`storage.s3.endpoint` must be"),
+        ("TICKETWIRE_STORAGE_S3_BUCKET", "", "`storage.s3.bucket` must not be empty"),
+        ("TICKETWIRE_STORAGE_S3_REGION", " ", "`storage.s3.region` must not be empty"),
+        ("TICKETWIRE_STORAGE_S3_ENDPOINT", "", "`storage.s3.endpoint` must not be empty"),
+        ("TICKETWIRE_STORAGE_S3_ACCESS_KEY", "\n", "`storage.s3.access_key` must not be empty"),
+        ("TICKETWIRE_STORAGE_S3_SECRET_KEY", "", "`storage.s3.secret_key` must not be empty"),
+        ("TICKETWIRE_STORAGE_S3_BUCKET", "a b", "`storage.s3.bucket` must be visible ASCII"),
+        ("TICKETWIRE_STORAGE_S3_REGION", "eu\n", "`storage.s3.region` must be visible ASCII"),
+        (
+            "TICKETWIRE_STORAGE_S3_ACCESS_KEY",
+            "\u{feff}id",
+            "`storage.s3.access_key` must be visible",
+        ),
+        ("TICKETWIRE_STORAGE_S3_SECRET_KEY", "é", "`storage.s3.secret_key` must be visible ASCII"),
         ("TICKETWIRE_PORTAL", "yes", "`portal` must be `true` or `false`"),
         ("TICKETWIRE_PORTAL", "", "`portal` must be `true` or `false`"),
         ("TICKETWIRE_DRAIN_SECONDS", "5.0", "`drain_seconds` must be a whole number"),
@@ -86,6 +99,22 @@ fn a_folder_for_attachments_goes_with_a_bucket_for_backups() {
         ("TICKETWIRE_STORAGE_S3_SECRET_KEY", "secret"),
     ];
     assert!(load(&backups, &[]).is_ok());
+}
+
+#[test]
+fn a_file_of_a_secret_may_begin_with_a_byte_order_mark_and_is_not_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    let load = |content: &str| {
+        fs::write(&file, content).unwrap();
+        load(&[("TICKETWIRE_STORAGE_S3_SECRET_KEY_FILE", file.to_str().unwrap())], &[])
+    };
+    let config = load("\u{feff}hunter2\r\n").unwrap();
+    assert_eq!(config.storage.s3.secret_key.unwrap().expose(), "hunter2");
+    let empty = load("\u{feff}\n").unwrap_err();
+    assert!(empty.contains("`storage.s3.secret_key` must not be empty"), "{empty}");
+    let broken = load("hunter\n2").unwrap_err();
+    assert!(broken.contains("visible ASCII") && !broken.contains("hunter"), "{broken}");
 }
 
 #[test]
