@@ -1,7 +1,11 @@
 //! The settings that all nodes of an installation share.
 
 use chrono::TimeDelta;
-use diesel::{dsl::sql, prelude::*, sql_types::Bool};
+use diesel::{
+    dsl::sql,
+    prelude::*,
+    sql_types::{Bool, Nullable, Timestamptz},
+};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -41,11 +45,14 @@ pub async fn last_backup_at(db: &mut Connection) -> Result<Option<Timestamp>, Db
     Ok(table.select(installation::last_backup_at).first(db).await?)
 }
 
-/// Stores the time of the state that a whole backup has.
+/// Stores the time of the state that a whole backup has, unless a newer state is backed up. A stored time
+/// in the future, by the clock of the database, is that of a clock that was wrong: it is replaced.
 pub async fn set_last_backup_at(db: &mut Connection, at: Timestamp) -> Result<(), DbError> {
     // Of two backups, the newer state counts, whichever ends later.
     let older = installation::last_backup_at.is_null().or(installation::last_backup_at.lt(at));
-    diesel::update(table.filter(older))
+    let is_wrong =
+        installation::last_backup_at.gt(sql::<Nullable<Timestamptz>>("clock_timestamp()"));
+    diesel::update(table.filter(older.or(is_wrong)))
         .set(installation::last_backup_at.eq(at))
         .execute(db)
         .await?;

@@ -622,6 +622,17 @@ async fn doctor_and_metrics_say_how_old_the_last_backup_is() {
     assert!(check["detail"].as_str().unwrap().contains(", 36 hours ago"), "{check}");
     assert!(check["fix"].as_str().unwrap().contains("ticketwire backup"), "{check}");
     server.stop().await;
+    // A clock was wrong. The next backup replaces its time.
+    let ahead = "UPDATE installation SET last_backup_at = now() + interval '1 day'";
+    client.batch_execute(ahead).await.unwrap();
+    let report = Report::of(&server.database, &[]).await;
+    let check = report.check("backup");
+    assert_eq!(check["status"], "warning", "{check}");
+    assert!(check["detail"].as_str().unwrap().contains("in the future"), "{check}");
+    let target = folder.path().join("another.tar");
+    let backup = run(&["backup", target.to_str().unwrap()], &variables, "").await;
+    assert!(backup.success, "{}", backup.stderr);
+    assert_eq!(Report::of(&server.database, &[]).await.check("backup")["status"], "ok");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,6 +28,8 @@ const OVERDUE: TimeDelta = TimeDelta::hours(1);
 /// How old the last backup may be: a daily one that takes up to 12 hours. Its age counts from its start,
 /// and it is known at its end.
 const BACKUP_AGE: TimeDelta = TimeDelta::hours(36);
+/// How far the time of the last backup may lie in the future: clocks differ.
+const BACKUP_AHEAD: TimeDelta = TimeDelta::minutes(10);
 /// For how long a mail that failed is a problem.
 const RECENT: TimeDelta = TimeDelta::days(1);
 /// The limit of a check, and what to do if the database takes longer.
@@ -251,11 +253,23 @@ async fn check_restore(database: &Database) -> Check {
 
 /// Checks the age of the last backup. Other tools may take backups, so none is no problem.
 async fn check_backup(database: &Database) -> Check {
-    let read = async { installation::last_backup_at(&mut *database.read().await?).await };
-    let Some(at) = read.await.map_err(cannot_tell)? else {
+    let read = async {
+        let mut connection = database.read().await?;
+        let at = installation::last_backup_at(&mut connection).await?;
+        Ok::<_, DbError>((at, node::clock(&mut connection).await?))
+    };
+    let (Some(at), now) = read.await.map_err(cannot_tell)? else {
         return Ok("`ticketwire backup` has taken none; others are not checked".into());
     };
-    let age = app::ambient().now() - at;
+    let age = now - at;
+    if age < -BACKUP_AHEAD {
+        return Err(Problem::new(
+            format!("the last one has the time {at}, which lies in the future: its age is not known"),
+            "synchronise the clocks of the database and of the machine that takes backups by NTP, then \
+             run `ticketwire backup`",
+        )
+        .warning());
+    }
     let taken = format!("taken at {at}, {} hours ago", age.num_hours());
     if age <= BACKUP_AGE {
         return Ok(taken);
