@@ -23,8 +23,8 @@ use crate::{
     },
 };
 
-/// The start of the address of a bucket.
-const BUCKET: &str = "s3://";
+/// The scheme of the address of a bucket.
+const BUCKET: &str = "s3";
 /// The migration from which on the database stores the time of the last backup.
 const REMEMBERED_SINCE: &str = "20261126000108";
 /// The end of the name of a backup in a single file.
@@ -124,15 +124,33 @@ pub(super) fn archive(config: &Config, source: &str) -> Result<Archive, StartErr
 
 /// Returns the settings and the prefix of a bucket, or `None` for a folder or a file. The bucket is on the
 /// server of `storage.s3`.
+///
+/// # Errors
+/// Any other URL: nobody means a folder by it. A key that a bucket needs is not set.
 fn bucket<'p>(
     config: &Config,
     place: &'p str,
 ) -> Result<Option<(S3Settings, &'p str)>, StartError> {
-    let Some(address) = place.strip_prefix(BUCKET) else { return Ok(None) };
-    let (bucket, prefix) = address.split_once('/').unwrap_or((address, ""));
+    let Some((scheme, rest)) = place.split_once(":/").filter(|(it, _)| is_scheme(it)) else {
+        return Ok(None);
+    };
+    let address = rest.strip_prefix('/').filter(|_| scheme.eq_ignore_ascii_case(BUCKET));
+    let (bucket, prefix) = match address {
+        Some(address) => address.split_once('/').unwrap_or((address, "")),
+        None => return Err(StartError::UnsupportedPlace(place.to_owned())),
+    };
+    if bucket.is_empty() {
+        return Err(StartError::UnsupportedPlace(place.to_owned()));
+    }
     let s3 = &config.storage.s3;
     if let Some(key) = s3.missing_key() {
         return Err(invalid_setting(key, "is required for a backup in a bucket"));
     }
     Ok(Some((storage::s3_settings(s3, bucket), prefix.trim_matches('/'))))
+}
+
+/// Whether a text can be the scheme of a URL.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte))
 }

@@ -43,6 +43,17 @@ async fn a_foreign_folder_and_a_backup_of_a_newer_version_are_refused() {
         let packed = back_up(&server.database.url, &format!("{}.tar.gz", place.path("new"))).await;
         refused(&packed, &["one file whose name ends in .tar"]);
     }
+    for url in
+        ["s3:/bucket/nightly", "S3s://bucket/nightly", "file:///var/backups", "s3:///nightly"]
+    {
+        let supported = ["cannot be the place of a backup", "s3://BUCKET/PREFIX"];
+        refused(&back_up(&server.database.url, url).await, &supported);
+        refused(&verify(url).await, &supported);
+        refused(&restore(url, &database.url, &place.path("files")).await, &supported);
+    }
+    // Upper case is as good.
+    let taken = back_up(&server.database.url, "S3://bucket/nightly").await;
+    refused(&taken, &["`storage.s3.region` is required for a backup in a bucket"]);
     // Nor does a backup clear a folder because of its name, or through a link.
     let (named, linked) = (place.path("named"), place.path("linked"));
     symlink(&foreign, format!("{linked}.unfinished")).unwrap();
