@@ -16,6 +16,9 @@ use crate::{domain::clock::Timestamp, metrics::Metrics};
 
 /// The first pause. Short, so that a code can still be used after a verdict of a moment.
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(10);
+/// How long before a pause began a time may be without being a sign that the clock was set back: several
+/// senders look at the clock, one after the other.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(1);
 /// The longest pause while the mail server cannot be reached: trying costs nobody anything.
 const LONGEST_UNREACHABLE: TimeDelta = TimeDelta::minutes(1);
 
@@ -40,6 +43,7 @@ pub(super) struct Hold {
 }
 
 /// A pause. Until a mail gets through, or those who met it have tried again, the next pause is longer.
+/// A clock that is set back ends it: the pause would last as long as the step.
 #[derive(Clone, Copy)]
 struct Pause {
     began: Timestamp,
@@ -47,6 +51,12 @@ struct Pause {
     length: TimeDelta,
     /// When those who met it have tried again, unless another node has sent their mail.
     is_over_at: Timestamp,
+}
+
+impl Pause {
+    fn is_over(&self, now: Timestamp) -> bool {
+        now >= self.is_over_at || now < self.began - CLOCK_TOLERANCE
+    }
 }
 
 impl Hold {
@@ -60,7 +70,7 @@ impl Hold {
     /// Returns whether no mail may be sent at `now`.
     pub(super) fn is_on(&self, now: Timestamp) -> bool {
         let mut current = self.current();
-        if current.is_some_and(|pause| now >= pause.is_over_at) {
+        if current.is_some_and(|pause| pause.is_over(now)) {
             *current = None;
             self.metrics.mail_held(false);
         }
@@ -81,6 +91,9 @@ impl Hold {
         error: &str,
     ) -> Timestamp {
         let mut current = self.current();
+        if current.is_some_and(|pause| now < pause.began - CLOCK_TOLERANCE) {
+            *current = None;
+        }
         if let Some(pause) = current.filter(|pause| attempt <= pause.began) {
             return pause.ends;
         }
@@ -181,5 +194,23 @@ mod tests {
         assert!(!hold.is_on(now));
         pauses.push((hold.begin(Cause::Verdict, (now, now), "421") - now).num_seconds());
         assert_eq!(pauses, [10, 20, 40, 10, 20]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_ends_a_pause() {
+        let new = || Hold::new(TimeDelta::seconds(600), TimeDelta::zero(), Metrics::default());
+        let now = Timestamp::default() + TimeDelta::days(1);
+        let back = now - TimeDelta::hours(1);
+        let hold = new();
+        hold.begin(Cause::Verdict, (now, now), "421");
+        // Another sender has looked at the clock just before.
+        assert!(hold.is_on(now - TimeDelta::milliseconds(500)));
+        assert!(!hold.is_on(back) && !hold.is_on(now));
+        // Nor does a mail wait for the end of a pause of the former clock.
+        let hold = new();
+        hold.begin(Cause::Verdict, (now, now), "421");
+        let ends = hold.begin(Cause::Verdict, (back, back), "421");
+        assert_eq!((ends - back).num_seconds(), 10);
+        assert!(hold.is_on(back) && !hold.is_on(ends));
     }
 }
