@@ -50,7 +50,10 @@ pub(super) async fn run(config: &Config, file: Option<&Path>) -> CliResult {
             app = App::start(config, listeners, pool, app::ambient(), PasswordCost::default()) => app?,
             () = &mut stopped => return Ok(()),
         };
-        print(&welcome(config, file, &app, &database)?)?;
+        // Nobody needs it: a unit's standard output may be gone, or a file on a full disk.
+        if let Err(error) = print(&welcome(config, file, &app, &database)?) {
+            tracing::warn!(%error, "the greeting could not be written to standard output");
+        }
         let lost = tokio::select! {
             () = stopped => None,
             error = database.supervise() => Some(error),

@@ -6,9 +6,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::time;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    time,
+};
 
 use crate::harness::{postgres::TestDatabase, process, server::SEALING_KEYS};
+
+/// The time within which a server must say something or end.
+const MINUTE: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_in_use_is_reported_before_the_database_is_changed() {
@@ -46,6 +53,26 @@ async fn a_port_in_use_is_reported_before_the_embedded_database_is_created() {
     let output = process::run(&["serve"], &variables, "").await;
     assert!(!output.success && output.stderr.contains("cannot listen on"), "{}", output.stderr);
     assert!(!data.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_runs_although_its_greeting_cannot_be_written() {
+    let database = TestDatabase::new().await;
+    let variables = [("DATABASE_URL", database.url.as_str()), ("TICKETWIRE_LISTEN", "127.0.0.1:0")];
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut server = process::command(&variables).arg("serve").stdout(full).spawn().unwrap();
+    let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
+    let mut log = String::new();
+    while !log.contains("the greeting could not be written") {
+        let line = time::timeout(MINUTE, lines.next_line()).await.expect("a line in time");
+        log += &line.unwrap().unwrap_or_else(|| panic!("it ended: {log}"));
+    }
+    let rest = tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    let pid = Pid::from_raw(server.id().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let ended = time::timeout(MINUTE, server.wait()).await.expect("an end in time");
+    assert!(ended.unwrap().success());
+    rest.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
