@@ -41,7 +41,7 @@ pub use keys::{
 };
 pub use listener::Listeners;
 pub use restore::{Ledger, Restored, open_epoch, restore};
-pub use services::{ambient, erasure_ledger, services};
+pub use services::{ambient, erasure_ledger_folders, services};
 pub use storage::accept_storage;
 pub use storage_watch::StorageWatch;
 pub use upgrade::{Upgraded, upgrade_database};

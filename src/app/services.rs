@@ -1,6 +1,11 @@
 //! Builds the use cases from the configuration.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 
@@ -23,6 +28,7 @@ use crate::{
         ticket::NumberPrefix,
     },
     service::{AccountLimits, Branding, Retention, Services, Settings},
+    storage::ledger::ErasureLedger,
 };
 
 /// Returns the system's clock and randomness.
@@ -129,9 +135,15 @@ pub(super) fn create_erasure_ledger(config: &Config) -> Result<(), StartError> {
 }
 
 /// Returns the folder that records erased accounts.
-pub fn erasure_ledger(config: &Config) -> PathBuf {
+pub(super) fn erasure_ledger(config: &Config) -> PathBuf {
     let configured = config.storage.erasure_ledger.clone();
     configured.unwrap_or_else(|| config.data_dir.join("erasures"))
+}
+
+/// Returns the folders of the ledger of erasures: the one that records erased accounts, and the one in it
+/// that records redactions.
+pub fn erasure_ledger_folders(config: &Config) -> [PathBuf; 2] {
+    ErasureLedger::new(&erasure_ledger(config)).folders().map(Path::to_path_buf)
 }
 
 /// Returns a number of days as a time, or `None` for 0, which stands for no limit.

@@ -38,6 +38,11 @@ impl ErasureLedger {
         Self { erasures: folder.to_owned(), redactions: folder.join("redactions") }
     }
 
+    /// Returns its folders, the outer one first.
+    pub fn folders(&self) -> [&Path; 2] {
+        [&self.erasures, &self.redactions]
+    }
+
     /// Records an erasure. It is durable when this returns.
     ///
     /// # Errors

@@ -201,7 +201,8 @@ async fn doctor_names_a_full_disk() {
     command.env("DATABASE_URL", &database.url).env("TICKETWIRE_STORAGE_FOLDER", folder.path());
     command.env("TICKETWIRE_SECURITY_SEALING_KEYS", SEALING_KEYS).current_dir(folder.path());
     command.env("TICKETWIRE_DATA_DIR", process::data_dir(&database.url));
-    command.env("TICKETWIRE_STORAGE_ERASURE_LEDGER", folder.path().join("ledger"));
+    // A folder cannot be created there: it is the file that fills the disk.
+    command.env("TICKETWIRE_STORAGE_ERASURE_LEDGER", folder.path().join("full/ledger"));
     let output = command.stdin(Stdio::null()).output().await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let document = serde_json::from_str(&text);
@@ -210,7 +211,7 @@ async fn doctor_names_a_full_disk() {
     let report = Report { success: output.status.success(), document };
     report.assert_failed("attachments", "No space left on device", "make room on the disk");
     report.assert_failed("disk", "0 MiB free", "enlarge the disk");
-    report.assert_failed("disk", "/ledger", "enlarge the disk");
+    report.assert_failed("disk", "cannot be written", "storage.erasure_ledger");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -621,7 +622,6 @@ async fn doctor_and_metrics_say_how_old_the_last_backup_is() {
     assert_eq!(check["status"], "warning", "{check}");
     assert!(check["detail"].as_str().unwrap().contains(", 36 hours ago"), "{check}");
     assert!(check["fix"].as_str().unwrap().contains("ticketwire backup"), "{check}");
-    server.stop().await;
     // A clock was wrong. The next backup replaces its time.
     let ahead = "UPDATE installation SET last_backup_at = now() + interval '1 day'";
     client.batch_execute(ahead).await.unwrap();
@@ -633,6 +633,7 @@ async fn doctor_and_metrics_say_how_old_the_last_backup_is() {
     let backup = run(&["backup", target.to_str().unwrap()], &variables, "").await;
     assert!(backup.success, "{}", backup.stderr);
     assert_eq!(Report::of(&server.database, &[]).await.check("backup")["status"], "ok");
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

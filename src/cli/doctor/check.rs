@@ -28,6 +28,15 @@ impl Problem {
         Self { detail: detail.to_string(), fix: fix.to_string(), is_warning: false }
     }
 
+    /// Adds another problem that the same check has found.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            detail: format!("{}; {}", self.detail, other.detail),
+            fix: format!("{}; {}", self.fix, other.fix),
+            is_warning: self.is_warning && other.is_warning,
+        }
+    }
+
     /// Makes it a warning, which is no failure.
     pub(super) fn warning(self) -> Self {
         Self { is_warning: true, ..self }

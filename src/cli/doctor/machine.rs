@@ -112,14 +112,25 @@ pub(super) async fn check_storage(config: &Config) -> Check {
 /// Checks the disks of the folders that this node writes to: that it may write to the ledger of
 /// erasures, and the room.
 pub(super) async fn check_disks(config: &Config) -> Check {
-    let ledger = app::erasure_ledger(config);
-    let written = spawn_blocking(move || storage::check_writable(&ledger)).await;
-    written.unwrap_or(Ok(())).map_err(|(folder, error)| {
+    match (check_ledger(config).await, check_room(config).await) {
+        (Ok(()), room) => room,
+        (Err(problem), Ok(_)) => Err(problem),
+        (Err(problem), Err(another)) => Err(problem.and(another)),
+    }
+}
+
+async fn check_ledger(config: &Config) -> Result<(), Problem> {
+    let folders = app::erasure_ledger_folders(config);
+    let check = move || folders.iter().try_for_each(|folder| storage::check_writable(folder));
+    spawn_blocking(check).await.unwrap_or(Ok(())).map_err(|(folder, error)| {
         Problem::new(
             format!("{} cannot be written: {error}", folder.display()),
             "make the user of the server its owner, or set `storage.erasure_ledger` to another folder",
         )
-    })?;
+    })
+}
+
+async fn check_room(config: &Config) -> Check {
     let mut folders = Vec::new();
     if let Ok(Some(storage)) = storage::set_up(config)
         && let Some(folder) = storage.folder()
@@ -135,24 +146,31 @@ pub(super) async fn check_disks(config: &Config) -> Check {
             Some(free) => Ok((folder, free)),
             None => Err(folder),
         });
-        rooms.collect::<Result<Vec<_>, _>>()
+        rooms.partition::<Vec<_>, _>(Result::is_ok)
     };
-    let rooms = spawn_blocking(ask).await.unwrap_or_else(|_| Ok(vec![])).map_err(|folder| {
+    let (rooms, silent) = spawn_blocking(ask).await.unwrap_or_default();
+    let silent = silent.into_iter().filter_map(Result::err);
+    let silent = silent.map(|folder| folder.display().to_string()).collect::<Vec<_>>();
+    let silent = (!silent.is_empty()).then(|| {
         Problem::new(
-            format!("the disk of {} does not answer", folder.display()),
+            format!("the disk of {} does not answer", silent.join(", ")),
             "mount the folder again, or let the user of the server enter it",
         )
-    })?;
+    });
+    let rooms = rooms.into_iter().filter_map(Result::ok).collect::<Vec<_>>();
     let low = rooms.iter().filter(|(_, free)| *free < MIN_FREE).map(|(f, free)| room(f, *free));
     let low = low.collect::<Vec<_>>();
-    if low.is_empty() {
-        let rooms = rooms.iter().map(|(folder, free)| room(folder, *free));
-        return Ok(rooms.collect::<Vec<_>>().join(", "));
+    let low = (!low.is_empty()).then(|| {
+        Problem::new(
+            format!("less than 1 GiB is free: {}", low.join(", ")),
+            "delete what is not needed there, or enlarge the disk",
+        )
+    });
+    if let Some(problem) = silent.into_iter().chain(low).reduce(Problem::and) {
+        return Err(problem);
     }
-    Err(Problem::new(
-        format!("less than 1 GiB is free: {}", low.join(", ")),
-        "delete what is not needed there, or enlarge the disk",
-    ))
+    let rooms = rooms.iter().map(|(folder, free)| room(folder, *free));
+    Ok(rooms.collect::<Vec<_>>().join(", "))
 }
 
 fn room(folder: &Path, free: u64) -> String {
