@@ -135,7 +135,10 @@ impl ClusterUpgrade {
         sync(&self.data_dir)?;
         rename(&cluster, &aside)?;
         complete_switch(&self.data_dir)?;
-        remove(&self.rows())?;
+        // The upgrade is done.
+        if let Err(error) = remove(&self.rows()) {
+            tracing::warn!(%error, "the copied rows of the upgrade are left: remove their folder");
+        }
         Ok(aside)
     }
 

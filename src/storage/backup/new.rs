@@ -166,9 +166,14 @@ impl NewArchive {
         self.archive.put_manifest(manifest).await?;
         let renamed = match &self.target {
             Target::Bucket(lease) => return lease.end().await,
-            // The lock comes last: without it, another backup would clear the folder.
-            Target::Folder(unfinished) => rename(unfinished)
-                .and_then(|()| fs::remove_file(unfinished.target.join(UNFINISHED))),
+            Target::Folder(unfinished) => rename(unfinished).map(|()| {
+                // The lock comes last: without it, another backup would clear the folder.
+                let lock = unfinished.target.join(UNFINISHED);
+                if let Err(error) = fs::remove_file(&lock) {
+                    let lock = lock.display();
+                    tracing::warn!(%lock, %error, "the backup is whole, and its lock is left: remove it");
+                }
+            }),
             Target::File(unfinished) => match self.archive.end().await {
                 Ok(()) if unfinished.target.symlink_metadata().is_ok() => {
                     return Err(ArchiveError::Exists(self.archive.place.clone()));

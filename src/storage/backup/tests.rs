@@ -412,3 +412,15 @@ async fn what_is_not_of_a_backup_is_refused_before_it_fills_the_memory() {
     let error = lines.next().await.expect_err("refused").to_string();
     assert!(error.contains("a line has more than 1048576 bytes"), "{error}");
 }
+
+#[tokio::test]
+async fn a_folder_that_has_its_name_is_a_whole_backup_whatever_becomes_of_its_lock() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let target = folder.path().join("nightly");
+    let new = NewArchive::in_folder(&target).expect("begun");
+    let manifest = write(new.archive()).await;
+    fs::remove_file(folder.path().join("nightly.unfinished").join(UNFINISHED)).expect("removed");
+    new.finish(&manifest).await.expect("finished");
+    let archive = Archive::in_folder(&target).expect("found");
+    assert_eq!(archive.manifest().await.expect("whole"), manifest);
+}
