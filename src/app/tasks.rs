@@ -7,6 +7,10 @@ use tokio::time;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
+/// How long a stopping server waits for its tasks: longer than for a mail that is being sent, and no longer
+/// if the host of the database does not answer.
+const STOP_TIMEOUT: Duration = Duration::from_secs(6);
+
 /// The background tasks of one server: those of the use cases, which are spawned here, and those of
 /// the event log and the mail, which share `tracker` and `stop`.
 #[derive(Default)]
@@ -56,11 +60,19 @@ impl Tasks {
         });
     }
 
-    /// Ends all tasks and waits until they have ended.
+    /// Ends all tasks and waits, for at most six seconds, until they have ended. What they leave undone is
+    /// done at the next start or by another node, as after a crash.
     pub(super) async fn stop(self) {
+        self.stop_within(STOP_TIMEOUT).await;
+    }
+
+    async fn stop_within(self, limit: Duration) {
         self.stop.cancel();
         self.tracker.close();
-        self.tracker.wait().await;
+        if time::timeout(limit, self.tracker.wait()).await.is_err() {
+            let tasks = self.tracker.len();
+            tracing::warn!(tasks, "some background tasks did not end in time and are abandoned");
+        }
     }
 }
 
@@ -84,5 +96,12 @@ mod tests {
             tokio::task::yield_now().await;
         }
         tasks.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_task_that_does_not_end_is_abandoned() {
+        let tasks = Tasks::default();
+        tasks.tracker.spawn(std::future::pending::<()>());
+        tasks.stop_within(Duration::ZERO).await;
     }
 }

@@ -40,7 +40,7 @@ const POLL: Duration = Duration::from_millis(500);
 const DATABASE_RETRY_AFTER: Duration = Duration::from_millis(500);
 /// How long composing a mail is tried while the database fails, if the claim lasts twice as long.
 const COMPOSE_FOR: TimeDelta = TimeDelta::seconds(30);
-/// How long shutdown waits for a mail that is being sent.
+/// How long shutdown waits for a mail that is being claimed and sent.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// The length, in characters, to which recorded errors are truncated.
 const MAX_ERROR_LENGTH: usize = 1_000;
@@ -85,11 +85,23 @@ impl Sender {
     }
 
     /// Sends the first mail that is due. Returns `false` if none is due, if the senders are held
-    /// back, or if shutdown has interrupted the attempt.
+    /// back, or if shutdown has interrupted the attempt. A claim that it interrupts ends with its lease.
     async fn send_next(&self, priority_only: bool) -> Result<bool, DbError> {
         if self.hold.is_on(self.ambient.now()) {
             return Ok(false);
         }
+        let shutdown = async {
+            self.stop.cancelled().await;
+            time::sleep(SHUTDOWN_GRACE).await;
+        };
+        tokio::select! {
+            sent = self.claim_and_deliver(priority_only) => sent,
+            () = shutdown => Ok(false),
+        }
+    }
+
+    /// Claims the first mail that is due and delivers it. Returns `false` if none is due.
+    async fn claim_and_deliver(&self, priority_only: bool) -> Result<bool, DbError> {
         let claimed = {
             let mut connection = self.database.read().await?;
             let keys = self.composer.keys.ids();
@@ -99,16 +111,8 @@ impl Sender {
             delivery::claim(&mut connection, priority_only, &keys, 1, times).await?
         };
         let Some(claimed) = claimed.into_iter().next() else { return Ok(false) };
-        let shutdown = async {
-            self.stop.cancelled().await;
-            time::sleep(SHUTDOWN_GRACE).await;
-        };
-        tokio::select! {
-            done = self.deliver_safely(&claimed).instrument(span(&claimed)) => {
-                done.map(|()| true)
-            }
-            () = shutdown => Ok(false),
-        }
+        self.deliver_safely(&claimed).instrument(span(&claimed)).await?;
+        Ok(true)
     }
 
     /// Delivers a claimed mail. One that panics is tried again like others that fail, and ends no
