@@ -41,7 +41,7 @@ pub use keys::{
 };
 pub use listener::Listeners;
 pub use restore::{Ledger, Restored, open_epoch, restore};
-pub use services::{ambient, erasure_ledger_folders, services};
+pub use services::{ambient, erasure_ledger_folders, services, services_for_erasures};
 pub use storage::accept_storage;
 pub use storage_watch::StorageWatch;
 pub use upgrade::{Upgraded, upgrade_database};
@@ -89,14 +89,10 @@ pub struct App {
 }
 
 /// Checks the settings that only the parts of the server understand, before the database is changed.
-fn check_settings(
-    config: &Config,
-    address: SocketAddr,
-    ambient: &Ambient,
-) -> Result<(), StartError> {
+fn check_settings(config: &Config, ambient: &Ambient) -> Result<(), StartError> {
     services::settings(config)?;
-    keys::keyring(config, ambient)?;
-    mail::set_up(config, address, ambient)?;
+    keys::existing_ids(config)?;
+    mail::set_up_for_command(config, ambient)?;
     Ok(())
 }
 
@@ -119,7 +115,7 @@ impl App {
         let origins = check::origins(config)?;
         services::create_erasure_ledger(config)?;
         let certificate = ServerCertificate::load(config, &ambient).await?;
-        check_settings(config, listener.address, &ambient)?;
+        check_settings(config, &ambient)?;
         for migration in database::prepare(&database, config).await? {
             tracing::info!(migration, "applied a migration");
         }

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     error::{StartError, invalid_setting, unusable_setting},
-    keys::keyring,
+    keys::{create_missing_key, keyring},
     services::{ambient, settings},
     storage,
 };
@@ -201,7 +201,8 @@ impl ServerDatabase {
         let database = Database::new(&url, 4)?;
         migrations::run(&database).await?;
         number_tickets(&database, config).await?;
-        let keys = keyring(config, &ambient())?;
+        create_missing_key(config, &ambient())?;
+        let keys = keyring(config)?;
         let storage = storage::set_up(config)?;
         demo::seed(&database, &ambient(), keys, settings(config)?, storage).await?;
         // The demo's events are in the past: nobody is notified of them.

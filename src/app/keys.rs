@@ -19,19 +19,40 @@ use crate::{
 
 const SEALING_KEYS: &str = "security.sealing_keys";
 
-/// Returns the keys that encrypt secrets in the database. An installation with its own database
-/// must configure them: a key created here would be lost with this machine, and every
+/// Returns the keys that encrypt secrets in the database, and never creates one. An installation with its
+/// own database must configure them: a key created here would be lost with this machine, and every
 /// authenticator with it.
 ///
 /// # Errors
-/// No keys are configured for your own database, or the keys cannot be used.
-pub(super) fn keyring(config: &Config, ambient: &Ambient) -> Result<Keyring, StartError> {
-    parse(config, |file| {
-        embedded::create_data_dir(&config.data_dir)
-            .and_then(|()| fs::create_dir_all(file.parent().unwrap_or(file)))
-            .map_err(|error| unusable(file, &error))?;
-        load_or_create_key(file, ambient)
-    })
+/// No keys are configured for your own database, the file of the key of the embedded one is missing, or
+/// the keys cannot be used.
+pub(super) fn keyring(config: &Config) -> Result<Keyring, StartError> {
+    parse(config, |file| read_key(file)?.ok_or_else(|| missing(file)))
+}
+
+/// Returns the keys as [`keyring`] does. If the file of the key is missing, a key that is stored nowhere
+/// stands in for it, for work that seals and opens nothing.
+///
+/// # Errors
+/// As [`keyring`], except for a missing file.
+pub(super) fn keyring_or_stand_in(
+    config: &Config,
+    ambient: &Ambient,
+) -> Result<Keyring, StartError> {
+    parse(config, |file| load_key_or_stand_in(file, ambient))
+}
+
+/// Creates the key of the embedded database, unless its file exists or keys are configured. The database
+/// must not have been used with another one.
+///
+/// # Errors
+/// The file cannot be read or created.
+pub(super) fn create_missing_key(config: &Config, ambient: &Ambient) -> Result<(), StartError> {
+    let Some(file) = file(config) else { return Ok(()) };
+    embedded::create_data_dir(&config.data_dir)
+        .and_then(|()| fs::create_dir_all(file.parent().unwrap_or(&file)))
+        .map_err(|error| unusable(&file, &error))?;
+    load_or_create_key(&file, ambient).map(drop)
 }
 
 /// Checks the form of the configured keys.
@@ -44,25 +65,14 @@ pub(super) fn check(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Returns the keys as [`keyring`] does, and never creates one.
-///
-/// # Errors
-/// As [`keyring`], or the file of the key of the embedded database is missing.
-pub(super) fn existing_keyring(config: &Config) -> Result<Keyring, StartError> {
-    parse(config, |file| match fs::read_to_string(file) {
-        Ok(key) => Ok(key.trim().to_owned()),
-        Err(error) => Err(unusable(file, &error)),
-    })
-}
-
 /// Returns the ids of the keys. There are none before the first start on the embedded database.
 ///
 /// # Errors
-/// As [`existing_keyring`], except for a missing file.
+/// As [`keyring`], except for a missing file.
 pub(super) fn existing_ids(config: &Config) -> Result<Vec<KeyId>, StartError> {
     match file(config) {
         Some(file) if !file.exists() => Ok(vec![]),
-        _ => Ok(existing_keyring(config)?.ids()),
+        _ => Ok(keyring(config)?.ids()),
     }
 }
 
@@ -95,16 +105,19 @@ fn parse(
 }
 
 /// Checks that the configured keys are those that the database was used with, and remembers new
-/// ones.
+/// ones. Creates the key of an embedded database that was used with none.
 ///
 /// # Errors
-/// None of the keys was used with this database before.
+/// None of the keys was used with this database before, or the file of its key is missing.
 pub async fn check_sealing_keys(
     config: &Config,
     database: &Database,
     ambient: &Ambient,
 ) -> Result<(), StartError> {
-    let ids = keyring(config, ambient)?.ids();
+    if existing_ids(config)?.is_empty() && used(database).await?.is_empty() {
+        create_missing_key(config, ambient)?;
+    }
+    let ids = keyring(config)?.ids();
     let now = ambient.now();
     let known = database
         .write_without_events(async |db| {
@@ -128,15 +141,18 @@ pub async fn check_sealing_keys(
 /// # Errors
 /// As [`check_sealing_keys`].
 pub async fn compare_sealing_keys(config: &Config, database: &Database) -> Result<(), StartError> {
-    let ids = existing_keyring(config)?.ids();
-    let used = {
-        let mut connection = database.read().await?;
-        sealing_key::used(&mut connection).await?
-    };
+    let (ids, used) = (existing_ids(config)?, used(database).await?);
     if !is_known(&used, &ids) {
+        // Says so if the file of the key is missing.
+        keyring(config)?;
         return Err(unknown_keys(config));
     }
     warn_of_unreadable_authenticators(database, &ids).await
+}
+
+/// Returns the ids of the keys that the database was used with.
+async fn used(database: &Database) -> Result<Vec<Vec<u8>>, DbError> {
+    sealing_key::used(&mut *database.read().await?).await
 }
 
 /// Whether one of the keys was used before, or none was.
@@ -144,8 +160,17 @@ fn is_known(used: &[Vec<u8>], ids: &[KeyId]) -> bool {
     used.is_empty() || ids.iter().any(|id| used.contains(&id.to_vec()))
 }
 
+/// What to do without the former keys.
+const LOST: &str = "If the former keys are lost, run `ticketwire accept-sealing-keys`";
+
+/// Returns the error for a file of the embedded database's key that does not exist.
+fn missing(file: &Path) -> StartError {
+    let file = file.display();
+    let problem = format!("is not set, and {file} is missing: put the former key there. {LOST}");
+    unusable_setting(SEALING_KEYS, problem)
+}
+
 fn unknown_keys(config: &Config) -> StartError {
-    const LOST: &str = "If the former keys are lost, run `ticketwire accept-sealing-keys`";
     let problem = match file(config) {
         None => format!(
             "has none of the keys that secrets in this database are sealed with: set it to the former \
@@ -177,8 +202,8 @@ async fn warn_of_unreadable_authenticators(
     Ok(())
 }
 
-/// Accepts the configured keys in place of those that the database was used with. Returns how many
-/// authenticators can no longer be used.
+/// Accepts the configured keys in place of those that the database was used with, or creates the key of the
+/// embedded database if its file is missing. Returns how many authenticators can no longer be used.
 ///
 /// # Errors
 /// The keys cannot be used, or the database failed.
@@ -187,7 +212,8 @@ pub async fn accept_sealing_keys(
     database: &Database,
     ambient: &Ambient,
 ) -> Result<i64, StartError> {
-    let ids = keyring(config, ambient)?.ids();
+    create_missing_key(config, ambient)?;
+    let ids = keyring(config)?.ids();
     let now = ambient.now();
     Ok(database
         .write_without_events(async |db| {
@@ -201,14 +227,30 @@ pub async fn accept_sealing_keys(
 
 /// Returns the key in a file that only its owner may read. Creates the file if it does not exist.
 pub(super) fn load_or_create_key(path: &Path, ambient: &Ambient) -> Result<String, StartError> {
-    match fs::read_to_string(path) {
-        Ok(key) => return Ok(key.trim().to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(unusable(path, &error)),
+    if let Some(key) = read_key(path)? {
+        return Ok(key);
     }
-    let key = URL_SAFE_NO_PAD.encode(ambient.bytes::<32>());
+    let key = new_key(ambient);
     write_key(path, &key).map_err(|error| unusable(path, &error))?;
     Ok(key)
+}
+
+/// Returns the key in a file or, if that does not exist, one that is stored nowhere.
+pub(super) fn load_key_or_stand_in(path: &Path, ambient: &Ambient) -> Result<String, StartError> {
+    Ok(read_key(path)?.unwrap_or_else(|| new_key(ambient)))
+}
+
+/// Returns the key in a file, or `None` if that does not exist.
+fn read_key(path: &Path) -> Result<Option<String>, StartError> {
+    match fs::read_to_string(path) {
+        Ok(key) => Ok(Some(key.trim().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unusable(path, &error)),
+    }
+}
+
+fn new_key(ambient: &Ambient) -> String {
+    URL_SAFE_NO_PAD.encode(ambient.bytes::<32>())
 }
 
 /// Writes another file and renames it, so that a crash never leaves half a key.

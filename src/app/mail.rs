@@ -1,11 +1,6 @@
 //! Builds the mail parts from the configuration.
 
-use std::{
-    fs, io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;
 use lettre::message::Mailbox;
@@ -14,7 +9,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use super::{
     certificate_chain::NO_CERTIFICATE,
     error::{StartError, invalid_setting, missing_setting, unusable_setting},
-    keys::{keyring, load_or_create_key},
+    keys::{keyring, keyring_or_stand_in, load_key_or_stand_in, load_or_create_key},
     links,
     services::{can_send_mail, number_prefix},
 };
@@ -49,7 +44,17 @@ pub struct MailSetup {
     rules: MailRules,
 }
 
-/// Returns the configured mail parts. `None` with your own database and no mail server: this node
+/// What becomes of the folder of mails and of keys whose files are missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Files {
+    /// The folder and the signing key are created.
+    Created,
+    /// Nothing is created: keys that are stored nowhere stand in.
+    LeftOut,
+}
+
+/// Returns the configured mail parts, and creates the folder of mails and the signing key of the embedded
+/// database. `None` with your own database and no mail server: this node
 /// sends no mail. If no node ever could, mails are not planned either, because setting up a mail
 /// server after a year would flood the customers with old ones.
 ///
@@ -60,6 +65,27 @@ pub fn set_up(
     address: SocketAddr,
     ambient: &Ambient,
 ) -> Result<Option<MailSetup>, StartError> {
+    build(config, address, ambient, Files::Created)
+}
+
+/// Returns the mail parts for a command, which creates no folder and no key: they cannot compose mails from
+/// the queue.
+///
+/// # Errors
+/// As [`set_up`].
+pub fn set_up_for_command(
+    config: &Config,
+    ambient: &Ambient,
+) -> Result<Option<MailSetup>, StartError> {
+    build(config, config.listen, ambient, Files::LeftOut)
+}
+
+fn build(
+    config: &Config,
+    address: SocketAddr,
+    ambient: &Ambient,
+    files: Files,
+) -> Result<Option<MailSetup>, StartError> {
     let templates = Templates::load(config.mail.templates_dir.as_deref())?;
     staff_addresses(config)?;
     if !can_send_mail(config) {
@@ -68,10 +94,10 @@ pub fn set_up(
     let (transport, folder) = if let Some(url) = &config.mail.smtp_url {
         (smtp_server(config, url)?, None)
     } else {
-        let folder = create_mail_folder(&config.data_dir)?;
+        let folder = mail_folder(config, files)?;
         (MailTransport::Folder(folder.clone()), Some(folder))
     };
-    let composer = composer(config, address, ambient, templates)?;
+    let composer = composer(config, address, (ambient, files), templates)?;
     let max_hold = TimeDelta::seconds(config.mail.max_hold_seconds.into());
     let parts = Mail { composer, transport, senders: config.mail.senders, max_hold };
     let rules = MailRules {
@@ -168,14 +194,18 @@ fn smtp_server(config: &Config, url: &Secret) -> Result<MailTransport, StartErro
 fn composer(
     config: &Config,
     address: SocketAddr,
-    ambient: &Ambient,
+    (ambient, files): (&Ambient, Files),
     templates: Templates,
 ) -> Result<Composer, StartError> {
     let from = parse_from(sender(config)?)?;
     if config.links.base_url.is_none() && !config.embeds_database() {
         return Err(missing_setting("links.base_url", "https://support.example.com"));
     }
-    let key = signing_key(config, ambient)?;
+    let key = signing_key(config, ambient, files)?;
+    let keys = match files {
+        Files::Created => keyring(config)?,
+        Files::LeftOut => keyring_or_stand_in(config, ambient)?,
+    };
     Ok(Composer {
         templates,
         from,
@@ -184,7 +214,7 @@ fn composer(
         unsubscribe_link: links::unsubscribe(config, address),
         one_click_link: links::one_click(config, address),
         reset_link: links::reset_password(config, address),
-        keys: keyring(config, ambient)?,
+        keys,
         key: SigningKey::new(&key).map_err(|problem| invalid_setting(SIGNING_KEY, problem))?,
     })
 }
@@ -203,23 +233,29 @@ fn sender(config: &Config) -> Result<&str, StartError> {
     }
 }
 
-fn signing_key(config: &Config, ambient: &Ambient) -> Result<String, StartError> {
+fn signing_key(config: &Config, ambient: &Ambient, files: Files) -> Result<String, StartError> {
     match &config.mail.signing_key {
         Some(key) => Ok(key.expose().to_owned()),
         None if config.embeds_database() => {
-            let folder = create_mail_folder(&config.data_dir)?;
-            load_or_create_key(&folder.join("signing.key"), ambient)
+            let file = mail_folder(config, files)?.join("signing.key");
+            match files {
+                Files::Created => load_or_create_key(&file, ambient),
+                Files::LeftOut => load_key_or_stand_in(&file, ambient),
+            }
         }
         None => Err(missing_setting(SIGNING_KEY, "the output of `openssl rand -hex 32`")),
     }
 }
 
-fn create_mail_folder(data_dir: &Path) -> Result<PathBuf, StartError> {
-    let folder = data_dir.join("mail");
+fn mail_folder(config: &Config, files: Files) -> Result<PathBuf, StartError> {
+    let folder = config.data_dir.join("mail");
+    if files == Files::LeftOut {
+        return Ok(folder);
+    }
     let failed = |error: io::Error| {
         unusable_setting("data_dir", format!("cannot be used: {}: {error}", folder.display()))
     };
-    embedded::create_data_dir(data_dir)
+    embedded::create_data_dir(&config.data_dir)
         .and_then(|()| fs::create_dir_all(&folder))
         .map_err(failed)?;
     Ok(folder)

@@ -8,7 +8,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use tokio::{sync::Mutex, time};
 
-use super::{descriptors, error::StartError, keys::existing_keyring, storage_watch::StorageWatch};
+use super::{descriptors, error::StartError, keys::keyring, storage_watch::StorageWatch};
 use crate::{
     config::Config,
     crypto::seal::Keyring,
@@ -51,7 +51,7 @@ pub fn this_node(
 ) -> Result<Node, StartError> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let report = NodeReport {
-        configuration: fingerprints(config, &existing_keyring(config)?),
+        configuration: fingerprints(config, &keyring(config)?),
         storage: storage.id(),
         descriptors: Some(descriptors::of_this_process(config)),
         ..NodeReport::default()

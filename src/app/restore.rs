@@ -7,7 +7,7 @@ use super::{
     database::ServerDatabase,
     error::StartError,
     keys::existing_ids,
-    services::{ambient, erasure_ledger, services},
+    services::{ambient, erasure_ledger, services_for_erasures},
     storage,
 };
 use crate::{
@@ -20,7 +20,6 @@ use crate::{
         verify::verify,
     },
     config::Config,
-    crypto::password::PasswordCost,
     db::{
         Connection, Database, DbError, consumer, feed, installation, migrations,
         restore::{self, Rewound},
@@ -232,7 +231,7 @@ pub async fn open_epoch(db: &mut Connection, tag: i32, now: Timestamp) -> Result
 /// Erases and redacts again what the backup has brought back. Returns how many accounts, and how many
 /// texts and files.
 async fn follow_ledger(config: &Config, database: &Database) -> Result<(usize, usize), StartError> {
-    let services = services(config, database.clone(), ambient(), PasswordCost::default())?;
+    let services = services_for_erasures(config, database.clone())?;
     let erased = erasure::follow_ledger(&Actor::System, &services, true).await;
     erased.map_err(StartError::Erasure)
 }

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 
 use super::{
     error::{StartError, invalid_setting, unusable_setting},
-    keys::keyring,
+    keys::{keyring, keyring_or_stand_in},
     storage,
 };
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     crypto::{
         password::{PasswordCost, Passwords},
         random::SystemRandomness,
+        seal::Keyring,
     },
     db::{Database, embedded},
     domain::{
@@ -46,8 +47,28 @@ pub fn services(
     ambient: Ambient,
     cost: PasswordCost,
 ) -> Result<Services, StartError> {
+    with_keys(config, database, ambient, cost, keyring(config)?)
+}
+
+/// Returns the use cases that repeat erasures. They seal and open nothing, so the file of the sealing key
+/// may be missing: after a restore, it may have to be put back yet.
+///
+/// # Errors
+/// Settings that cannot be used.
+pub fn services_for_erasures(config: &Config, database: Database) -> Result<Services, StartError> {
+    let ambient = ambient();
+    let keys = keyring_or_stand_in(config, &ambient)?;
+    with_keys(config, database, ambient, PasswordCost::default(), keys)
+}
+
+fn with_keys(
+    config: &Config,
+    database: Database,
+    ambient: Ambient,
+    cost: PasswordCost,
+    keys: Keyring,
+) -> Result<Services, StartError> {
     let passwords = Passwords::new(cost, ambient.clone())?;
-    let keys = keyring(config, &ambient)?;
     let services = Services::new(database, ambient, passwords, keys, settings(config)?);
     Ok(match storage::set_up(config)? {
         Some(storage) => services.with_storage(storage),

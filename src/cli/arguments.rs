@@ -59,7 +59,8 @@ pub(super) enum Command {
     Restored,
     /// Accept the configured sealing keys after the former ones were lost.
     ///
-    /// The server does not start with keys that its database was not used with. Authenticators and
+    /// The server does not start with keys that its database was not used with. The embedded database
+    /// gets a new key if the file of its key is missing. Authenticators and
     /// recovery codes that were set up with the lost keys stay unusable: reset the second factors of
     /// their owners. Mails with codes, links and security notices that are still queued are lost.
     AcceptSealingKeys,

@@ -52,8 +52,7 @@ pub(super) async fn restored(config: &Config) -> CliResult {
         let database = store.connect(config)?;
         app::bring_up_to_date(config, &database).await?;
         open_epoch(&database).await?;
-        let cost = PasswordCost::default();
-        let services = app::services(config, database, app::ambient(), cost)?;
+        let services = app::services_for_erasures(config, database)?;
         let erased = erasure::follow_ledger(&Actor::System, &services, true).await;
         erased.map_err(StartError::Erasure)
     }

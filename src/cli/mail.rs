@@ -55,7 +55,7 @@ async fn send_test(config: &Config, address: &str, locale: Locale) -> CliResult 
         return Err(UNSET.into());
     }
     let ambient = app::ambient();
-    let mail = app::mail::set_up(config, config.listen, &ambient)?.ok_or(UNSET)?;
+    let mail = app::mail::set_up_for_command(config, &ambient)?.ok_or(UNSET)?;
     let message =
         mail.parts.composer.compose_test(address, locale, ambient.uuid(), ambient.now())?;
     match mail.parts.transport.send_test(&message).await {

@@ -17,7 +17,7 @@ const DNS_LIMIT: Duration = Duration::from_secs(4);
 /// What to do if the DNS does not answer.
 pub(super) const DNS_FIX: &str = "correct the DNS servers in /etc/resolv.conf";
 
-/// Before the first start there are no keys, and this command creates none.
+/// Before the first start there is nothing to check.
 const NO_INSTALLATION: &str = "not asked: there is no installation yet";
 
 /// Checks the mail server: its greeting, TLS, authentication, and whether it accepts the sender.
@@ -25,7 +25,7 @@ pub(super) async fn check_mail_server(config: &Config) -> Check {
     if app::lacks_installation(config) {
         return Ok(NO_INSTALLATION.into());
     }
-    let mail = mail::set_up(config, config.listen, &app::ambient());
+    let mail = mail::set_up_for_command(config, &app::ambient());
     let unusable = |error| Problem::new(error, "correct the setting that the message names");
     let Some(mail) = mail.map_err(unusable)? else {
         return Ok("not sent by this node: mail.smtp_url is not set".into());
@@ -51,7 +51,7 @@ pub(super) async fn check_sender(config: &Config) -> Check {
     if app::lacks_installation(config) {
         return Ok(NO_INSTALLATION.into());
     }
-    let Ok(Some(mail)) = mail::set_up(config, config.listen, &app::ambient()) else {
+    let Ok(Some(mail)) = mail::set_up_for_command(config, &app::ambient()) else {
         return Ok("not asked: mail cannot be set up".into());
     };
     let domain = mail.parts.composer.from.email.domain().to_owned();
