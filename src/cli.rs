@@ -48,6 +48,9 @@ impl Cli {
             Err(error @ ConfigError::Secret { .. }) => return Err(error.into()),
             loaded => loaded.map_err(RefusedConfig)?,
         };
+        if let Command::Config(ConfigCommand::Show) = &command {
+            return print(&config::show(file.as_deref(), &flags).map_err(RefusedConfig)?);
+        }
         app::check_config(&config)?;
         let telemetry = logging::start(&config)?;
         let result = run(command, &config, file.as_deref()).await;

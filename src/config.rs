@@ -2,7 +2,8 @@
 //! ones before.
 //!
 //! [`Config`] and its sections declare every key once, with its type, default, bounds and
-//! description. `docs/CONFIGURATION.md` lists them for operators; [`reference`] prints that list.
+//! description. `docs/CONFIGURATION.md` lists them for operators; [`reference`] prints that list, and
+//! [`show`] the values that are in effect.
 
 mod check;
 mod error;
@@ -12,6 +13,7 @@ mod load;
 mod reference;
 mod secret;
 mod settings;
+mod show;
 #[cfg(test)]
 mod tests;
 
@@ -24,3 +26,4 @@ pub use settings::{
     LimitsConfig, LinksConfig, LocaleName, LogConfig, LogFormat, MailConfig, RequirementName,
     S3Config, SecondFactorConfig, SecurityConfig, SessionsConfig, StorageConfig, TicketsConfig,
 };
+pub use show::show;

@@ -72,7 +72,7 @@ pub(super) enum Command {
     AcceptStorage,
     /// Print the GraphQL schema.
     Schema,
-    /// List the settings.
+    /// List the settings, or show those in effect.
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Create accounts, change their roles, reset their second factors, and erase them.
@@ -172,6 +172,10 @@ pub(super) struct ServeArgs {
 pub(super) enum ConfigCommand {
     /// Print every setting with its environment variable and default, as a Markdown table.
     Reference,
+    /// Print every setting with the value that is in effect and its source, as TOML.
+    ///
+    /// The source is `default`, `file`, `environment` or `flag`. Secrets are masked.
+    Show,
 }
 
 #[derive(Subcommand)]

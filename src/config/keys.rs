@@ -32,7 +32,18 @@ impl Key {
     /// Returns the environment variable that names a file with the value, or `None` if the value
     /// is no secret.
     pub(super) fn file_variable(&self) -> Option<String> {
-        self.type_name.contains("Secret").then(|| format!("{}_FILE", self.variable()))
+        self.is_secret().then(|| format!("{}_FILE", self.variable()))
+    }
+
+    /// Whether its value must not be shown.
+    pub(super) fn is_secret(&self) -> bool {
+        self.type_name.contains("Secret")
+    }
+
+    /// Whether its value is in quotes in the file: it is neither a number nor a switch.
+    pub(super) fn is_quoted(&self) -> bool {
+        let type_name = self.type_name.trim_start_matches("Option<").trim_end_matches('>');
+        !["bool", "f64", "u32", "u64", "usize", "i64"].contains(&type_name)
     }
 
     /// Whether its value is a path.

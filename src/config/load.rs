@@ -1,6 +1,7 @@
 //! Reads the configuration from its sources and checks it.
 
 use std::{
+    collections::HashMap,
     env,
     ffi::OsString,
     fs, io,
@@ -30,6 +31,21 @@ const FILE_OF_MACHINE: &str = "/etc/ticketwire/ticketwire.toml";
 /// that it runs as instead cannot enter root's home.
 const ROOT_DATA_DIR: &str = "/var/lib/ticketwire";
 
+/// Where the value of a key comes from.
+#[derive(Clone, Copy)]
+pub(super) enum Source {
+    File,
+    Environment,
+    Flag,
+}
+
+/// A configuration with its values and the sources of those that are no defaults, by their keys.
+pub(super) struct Loaded {
+    pub(super) config: Config,
+    pub(super) values: Values,
+    pub(super) sources: HashMap<String, Source>,
+}
+
 impl Config {
     /// Loads the configuration. Each source overrides the ones before: the defaults; the file, see
     /// [`find_file`]; the environment; `flags`, as pairs of key and value.
@@ -38,36 +54,44 @@ impl Config {
     /// A file that cannot be read, an unknown key, a value that its key does not accept, or a variable
     /// that is not valid UTF-8.
     pub fn load(file: Option<&Path>, flags: &[(&str, String)]) -> Result<Self, ConfigError> {
-        Self::from_sources(file, &texts(env::vars_os())?, flags)
+        Ok(Loaded::from_sources(file, &texts(env::vars_os())?, flags)?.config)
     }
+}
 
+impl Loaded {
+    /// Loads the configuration as [`Config::load`] does, from the environment that is given.
     pub(super) fn from_sources(
         file: Option<&Path>,
         environment: &[(String, String)],
         flags: &[(&str, String)],
     ) -> Result<Self, ConfigError> {
-        let mut sources = Values::builder();
-        for key in Self::keys() {
-            sources = sources.set_default(key.name, key.default).map_err(type_error)?;
+        let (mut builder, mut sources) = (Values::builder(), HashMap::new());
+        for key in Config::keys() {
+            builder = builder.set_default(key.name, key.default).map_err(type_error)?;
         }
         if rustix::process::geteuid().is_root() {
-            sources = sources.set_default("data_dir", ROOT_DATA_DIR).map_err(type_error)?;
+            builder = builder.set_default("data_dir", ROOT_DATA_DIR).map_err(type_error)?;
         }
         if let Some(path) = file {
-            sources = sources.add_source(File::from_str(&read_file(path)?, FileFormat::Toml));
+            let (text, names) = read_file(path)?;
+            builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
+            sources.extend(names.into_iter().map(|name| (name, Source::File)));
         }
-        let of_flags = flags.iter().map(|(key, value)| (*key, value.clone()));
-        for (name, value) in read_environment(environment)?.into_iter().chain(of_flags) {
-            if let Some(key) = Self::keys().into_iter().find(|key| key.name == name) {
+        let of_environment = read_environment(environment)?.into_iter();
+        let of_environment = of_environment.map(|(key, value)| (key, value, Source::Environment));
+        let of_flags = flags.iter().map(|(key, value)| (*key, value.clone(), Source::Flag));
+        for (name, value, source) in of_environment.chain(of_flags) {
+            if let Some(key) = Config::keys().into_iter().find(|key| key.name == name) {
                 check_form(key, Given::Text(&value))?;
             }
-            sources = sources.set_override(name, value).map_err(type_error)?;
+            builder = builder.set_override(name, value).map_err(type_error)?;
+            sources.insert(name.to_owned(), source);
         }
-        let values = sources.build().map_err(type_error)?;
-        let config: Self = values.clone().try_deserialize().map_err(type_error)?;
+        let values = builder.build().map_err(type_error)?;
+        let config: Config = values.clone().try_deserialize().map_err(type_error)?;
         check_values(&values)?;
         check_rules(&config)?;
-        Ok(config)
+        Ok(Self { config, values, sources })
     }
 }
 
@@ -137,13 +161,13 @@ fn is_trusted(path: &Path) -> Result<bool, ConfigError> {
     }
 }
 
-/// Returns the text of the configuration file, once all its keys are known to exist.
-fn read_file(path: &Path) -> Result<String, ConfigError> {
+/// Returns the text of the configuration file and the names of its keys, once all are known to exist.
+fn read_file(path: &Path) -> Result<(String, Vec<String>), ConfigError> {
     let failed = |cause: String| ConfigError::File { path: path.display().to_string(), cause };
     let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     let table: toml::Table =
         text.parse().map_err(|error: toml::de::Error| failed(syntax_error(&text, &error)))?;
-    let keys = Config::keys();
+    let (keys, mut names) = (Config::keys(), Vec::new());
     for (name, value) in values("", &table) {
         let place = || path.display().to_string();
         match keys.iter().find(|key| key.name == name) {
@@ -153,8 +177,9 @@ fn read_file(path: &Path) -> Result<String, ConfigError> {
             }
             None => return Err(ConfigError::UnknownKey { place: place(), key: name }),
         }
+        names.push(name);
     }
-    Ok(text)
+    Ok((text, names))
 }
 
 /// Says where and why a file cannot be parsed. The error's own text has the whole line, which may

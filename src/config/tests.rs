@@ -2,14 +2,19 @@
 
 use std::{ffi::OsString, fs, os::unix::ffi::OsStringExt as _};
 
-use super::{load::texts, settings::Config};
+use super::{
+    load::{Loaded, texts},
+    settings::Config,
+};
 
 fn load(environment: &[(&str, &str)], flags: &[(&str, String)]) -> Result<Config, String> {
     let environment = environment
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect::<Vec<_>>();
-    Config::from_sources(None, &environment, flags).map_err(|error| error.to_string())
+    Loaded::from_sources(None, &environment, flags)
+        .map(|loaded| loaded.config)
+        .map_err(|error| error.to_string())
 }
 
 #[test]
@@ -154,7 +159,7 @@ fn an_error_in_a_file_says_the_line_and_shows_nothing_of_it() {
         (3, "a = 1\na = \"hunter2\""),
     ] {
         fs::write(&file, format!("[security]\n{text}\n")).unwrap();
-        let error = Config::from_sources(Some(&file), &[], &[]).unwrap_err().to_string();
+        let error = Loaded::from_sources(Some(&file), &[], &[]).err().unwrap().to_string();
         assert!(error.contains(&format!("line {line}: ")), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
@@ -191,7 +196,7 @@ fn a_file_has_values_of_the_types_of_their_keys() {
         ("[log]\nformat = [\"json\"]", "`log.format` must be text or json"),
     ] {
         fs::write(&file, text).unwrap();
-        let error = Config::from_sources(Some(&file), &[], &[]).unwrap_err().to_string();
+        let error = Loaded::from_sources(Some(&file), &[], &[]).err().unwrap().to_string();
         assert!(error.contains(expected), "{text}: {error}");
     }
     // Each choice of a key is known to the check of its form.
@@ -199,5 +204,5 @@ fn a_file_has_values_of_the_types_of_their_keys() {
         sample_ratio = 1\n[second_factor]\nstaff = \"required\"\ncustomers = \"offered\"\n\
         [mail]\nstaff_locale = \"ru\"";
     fs::write(&file, text).unwrap();
-    Config::from_sources(Some(&file), &[], &[]).unwrap();
+    assert!(Loaded::from_sources(Some(&file), &[], &[]).is_ok());
 }
