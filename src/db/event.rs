@@ -5,10 +5,11 @@ mod open;
 mod save;
 mod terms;
 
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+};
 use diesel_async::RunQueryDsl;
-use serde_json::Value;
-use uuid::Uuid;
 
 use self::save::{columns, count};
 pub use self::{
@@ -20,17 +21,8 @@ pub use self::{
     },
     terms::{Files, KeyClaim, Seen, Terms},
 };
-use super::{
-    Connection, DbError,
-    prepared::Prepare as _,
-    schema::{accounts, events, pending_events},
-};
-use crate::domain::{
-    clock::Timestamp,
-    event::{AccountEvent, Audience},
-    ids::AccountId,
-    ticket::{Priority, Status},
-};
+use super::{Connection, DbError, prepared::Prepare as _, schema::accounts};
+use crate::domain::{clock::Timestamp, event::AccountEvent, ids::AccountId};
 
 /// An event about an account that is to be appended.
 pub struct NewAccountEvent {
@@ -55,59 +47,31 @@ pub async fn append_to_account(
         .get_result::<i64>(db)
         .await?;
     let first = last - count(new) + 1;
-    let rows = (first..).zip(new).map(|(seq, new)| {
-        let (kind, data) = columns(&new.event)?;
-        Ok(NewRow {
-            ticket_id: None,
-            account_id: Some(account.0),
-            seq,
-            kind,
-            audience: Audience::Participants,
-            actor_id: new.actor_id.map(|id| id.0),
-            data,
-            category_id: None,
-            status: None,
-            priority: None,
-            assignee_id: None,
-            participant_ids: &[],
-            occurred_at: new.occurred_at,
-        })
-    });
-    append(db, rows.collect::<Result<_, DbError>>()?).await
-}
-
-/// A row of `events` without its id.
-#[derive(Insertable)]
-#[diesel(table_name = events, treat_none_as_default_value = false)]
-struct NewRow<'p> {
-    ticket_id: Option<Uuid>,
-    account_id: Option<Uuid>,
-    seq: i64,
-    kind: String,
-    audience: Audience,
-    actor_id: Option<Uuid>,
-    data: Value,
-    category_id: Option<Uuid>,
-    status: Option<Status>,
-    priority: Option<Priority>,
-    assignee_id: Option<Uuid>,
-    participant_ids: &'p [Uuid],
-    occurred_at: Timestamp,
-}
-
-/// Inserts rows into the log and queues them for the sequencer.
-async fn append(db: &mut Connection, rows: Vec<NewRow<'_>>) -> Result<(), DbError> {
-    let count = rows.len();
-    let ids = diesel::insert_into(events::table)
-        .values(rows)
-        .returning(events::id)
-        .prepared_if_few(count)
-        .get_results::<i64>(db)
-        .await?;
-    diesel::insert_into(pending_events::table)
-        .values(ids.into_iter().map(|id| pending_events::event_id.eq(id)).collect::<Vec<_>>())
-        .prepared_if_few(count)
-        .execute(db)
-        .await?;
+    let columns = new.iter().map(|new| columns(&new.event)).collect::<Result<Vec<_>, _>>()?;
+    let (kinds, data) = columns.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
+    // Arrays, since a statement has at most 65,535 parameters. Ids of events rise in their order.
+    diesel::sql_query(
+        "WITH appended AS (
+             INSERT INTO events (account_id, seq, kind, audience, actor_id, data, participant_ids,
+                                 occurred_at)
+             SELECT $1, n.seq, n.kind, 'participants'::event_audience, n.actor_id, n.data,
+                    '{}'::uuid[], n.occurred_at
+             FROM unnest($2, $3, $4, $5, $6) AS n (seq, kind, actor_id, data, occurred_at)
+             ORDER BY n.seq
+             RETURNING id
+         )
+         INSERT INTO pending_events (event_id) SELECT id FROM appended",
+    )
+    .bind::<SqlUuid, _>(account.0)
+    .bind::<Array<BigInt>, _>((first..=last).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(kinds)
+    .bind::<Array<Nullable<SqlUuid>>, _>(
+        new.iter().map(|new| new.actor_id.map(|id| id.0)).collect::<Vec<_>>(),
+    )
+    .bind::<Array<Jsonb>, _>(data)
+    .bind::<Array<Timestamptz>, _>(new.iter().map(|new| new.occurred_at).collect::<Vec<_>>())
+    .prepared()
+    .execute(db)
+    .await?;
     Ok(())
 }

@@ -10,10 +10,6 @@ use diesel::{
     query_builder::{AstPass, Query, QueryFragment, QueryId},
 };
 
-/// The maximum number of rows of an insert that is cached. Each number of rows is another
-/// statement.
-const MAX_CACHED_ROWS: usize = 4;
-
 /// Adds caching as a prepared statement to any statement.
 pub(super) trait Prepare: Sized {
     /// Caches the prepared statement in the connection. Use it only for a statement that
@@ -29,11 +25,6 @@ pub(super) trait Prepare: Sized {
     /// Caches the prepared statement if `cached` is true.
     fn prepared_if(self, cached: bool) -> Prepared<Self> {
         Prepared { statement: self, cached }
-    }
-
-    /// Caches an insert of this many rows if there are few.
-    fn prepared_if_few(self, rows: usize) -> Prepared<Self> {
-        self.prepared_if(rows <= MAX_CACHED_ROWS)
     }
 }
 

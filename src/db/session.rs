@@ -243,6 +243,34 @@ pub async fn revoke_all(
     Ok(revoked.into_iter().map(SessionId).collect())
 }
 
+/// Revokes an account's live sessions except the `kept` ones that were used last. Returns those that it
+/// revoked.
+pub async fn revoke_oldest(
+    db: &mut Connection,
+    account: AccountId,
+    kept: i64,
+    now: Timestamp,
+) -> Result<Vec<SessionId>, DbError> {
+    let live = sessions::table
+        .filter(sessions::account_id.eq(account.0))
+        .filter(sessions::revoked_at.is_null())
+        .filter(sessions::expires_at.gt(now))
+        .order((sessions::last_used_at.desc(), sessions::created_at.desc(), sessions::id.desc()))
+        .offset(kept)
+        .select(sessions::id)
+        .load::<Uuid>(db)
+        .await?;
+    if live.is_empty() {
+        return Ok(vec![]);
+    }
+    diesel::update(sessions::table)
+        .filter(sessions::id.eq_any(&live))
+        .set(sessions::revoked_at.eq(now))
+        .execute(db)
+        .await?;
+    Ok(live.into_iter().map(SessionId).collect())
+}
+
 /// Records when sessions were last used. Earlier times than those stored are ignored.
 pub async fn note_uses(
     db: &mut Connection,

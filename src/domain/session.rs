@@ -27,6 +27,9 @@ pub struct Session {
     pub confined: bool,
 }
 
+/// How many live sessions an account has at most. One more ends the one that was used longest ago.
+pub const MAX_SESSIONS: u32 = 200;
+
 /// The maximum length of a stored device description, in characters.
 const LONGEST_DEVICE: usize = 255;
 

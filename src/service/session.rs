@@ -33,7 +33,7 @@ use crate::{
         policy::{Action, Resource},
         priority_mail::SecurityChange,
         second_factor::{CHALLENGE_LIFETIME, CodeKind, Requirement, SecondFactor},
-        session::{ClientOrigin, Session},
+        session::{ClientOrigin, MAX_SESSIONS, Session},
     },
     metrics::SignInOutcome,
 };
@@ -330,7 +330,7 @@ fn outdated(message: &str) -> ServiceError {
 }
 
 /// Saves a new session inside a transaction, records it in the audit trail, and notifies the
-/// owner if the device is new.
+/// owner if the device is new. Beyond [`MAX_SESSIONS`] it ends the sessions that were used longest ago.
 ///
 /// # Errors
 /// Returns a user error if the account's sessions have been ended since `owner` was read. The
@@ -350,6 +350,10 @@ pub(super) async fn begin(
         priority_mail::notify_owner(services, db, owner, SecurityChange::NewDevice, origin, now)
             .await?;
     }
+    // The account is locked, so that concurrent sign-ins cannot exceed the limit.
+    let kept = i64::from(MAX_SESSIONS) - 1;
+    let ended = session::revoke_oldest(db, owner.id, kept, now).await?;
+    append_session_ended(services, db, owner.id, &ended, Some(owner.id), now).await?;
     session::insert(db, session, token).await?;
     let signed_in = AccountEvent::SignedIn { session_id: session.id };
     Ok(audit::record(db, owner.id, Some(owner.id), signed_in, now).await?)
@@ -369,7 +373,8 @@ pub async fn sign_out(actor: &Actor, services: &Services) -> Result<(), ServiceE
             account::lock(db, identity.id).await?;
             if session::revoke(db, identity.id, identity.session, now).await? {
                 let ended = [identity.session];
-                append_session_ended(services, db, identity.id, &ended, actor, now).await?;
+                append_session_ended(services, db, identity.id, &ended, actor.account_id(), now)
+                    .await?;
             }
             Ok::<_, DbError>(())
         })
@@ -389,7 +394,7 @@ pub(super) async fn end_sessions(
 ) -> Result<usize, DbError> {
     account::next_session_generation(db, account).await?;
     let ended = session::revoke_all(db, account, except, now).await?;
-    append_session_ended(services, db, account, &ended, actor, now).await?;
+    append_session_ended(services, db, account, &ended, actor.account_id(), now).await?;
     Ok(ended.len())
 }
 
@@ -400,21 +405,21 @@ async fn append_session_ended(
     db: &mut Connection,
     account: AccountId,
     ended: &[SessionId],
-    actor: &Actor,
+    actor_id: Option<AccountId>,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    // Before the commit, since a caller that disconnects cancels everything after it.
-    for &id in ended {
-        services.sessions.mark_revoked(id);
-    }
     let revoked = ended.iter().map(|&session_id| NewAccountEvent {
         event: AccountEvent::SessionRevoked { session_id },
-        actor_id: actor.account_id(),
+        actor_id,
         occurred_at: now,
     });
     let revoked = revoked.collect::<Vec<_>>();
     if !revoked.is_empty() {
         event::append_to_account(db, account, &revoked).await?;
+    }
+    // Before the commit, since a caller that disconnects cancels everything after it.
+    for &id in ended {
+        services.sessions.mark_revoked(id);
     }
     Ok(())
 }

@@ -4,7 +4,10 @@ use chrono::{DateTime, TimeDelta};
 use serde_json::{Value, json};
 use ticketwire::domain::account::Role;
 
-use crate::harness::{Client, TestServer, process, server::PASSWORD};
+use crate::{
+    erasure,
+    harness::{Client, TestServer, process, server::PASSWORD},
+};
 
 const LIST: &str =
     "{ viewer { sessions { id device address createdAt lastUsedAt expiresAt isCurrent } } }";
@@ -119,6 +122,87 @@ async fn revoking_other_sessions_ends_all_but_the_current_one() {
     }
     assert_eq!(sessions(&anna).await.len(), 1);
     assert_eq!(anna.ok(REVOKE_OTHERS, json!({})).await["revokeOtherSessions"]["revokedCount"], 0);
+    server.stop().await;
+}
+
+/// Stores further sessions of an account, as versions without a limit did.
+async fn store_sessions(server: &TestServer, name: &str, count: i32) {
+    let store = "INSERT INTO sessions (id, account_id, token_hash, created_at, last_used_at, expires_at)
+        SELECT gen_random_uuid(), a.id, sha256(uuid_send(gen_random_uuid())), '2025-12-31', '2025-12-31', '2027-01-01'
+        FROM accounts a, generate_series(1, $2) WHERE a.name = $1";
+    server.database.connect().await.execute(store, &[&name, &count]).await.unwrap();
+}
+
+/// How many live sessions an account has, and how many of its sessions were recorded as ended.
+async fn live_and_ended(server: &TestServer, name: &str) -> (i64, i64) {
+    let count =
+        "SELECT (SELECT count(*) FROM sessions s WHERE s.account_id = a.id AND revoked_at IS NULL),
+            (SELECT count(*) FROM events e JOIN feed f ON f.event_id = e.id
+             WHERE e.account_id = a.id AND kind = 'session_revoked')
+        FROM accounts a WHERE a.name = $1";
+    server.quiet().await;
+    let row = server.database.connect().await.query_one(count, &[&name]).await.unwrap();
+    (row.get(0), row.get(1))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_sessions_end_with_one_change() {
+    let server = TestServer::start().await;
+    let ada = erasure::admin(&server).await;
+    let anna = server.customer("Anna").await;
+    let id = anna.account_id().await;
+    store_sessions(&server, "Anna", 6000).await;
+    let new = "walrus umbrella seventeen";
+    let change =
+        "mutation($input: ChangePasswordInput!) { changePassword(input: $input) { changed } }";
+    let input = json!({ "currentPassword": PASSWORD, "password": new, "passwordAgain": new });
+    let changed = anna.ok(change, json!({ "input": input })).await;
+    assert_eq!(changed["changePassword"]["changed"], true);
+    assert_eq!(live_and_ended(&server, "Anna").await, (1, 6000));
+    store_sessions(&server, "Anna", 6000).await;
+    let disable =
+        "mutation($id: ID!) { disableAccount(input: { id: $id }) { userErrors { code } } }";
+    let disabled = ada.send(disable, json!({ "id": id })).await;
+    assert_eq!(disabled.user_errors("disableAccount"), [] as [&str; 0]);
+    assert_eq!(live_and_ended(&server, "Anna").await, (0, 12_001));
+    server.customer("Jonas").await;
+    let jonas = server.anonymous().sign_in("jonas@example.com", PASSWORD).await.account_id().await;
+    store_sessions(&server, "Jonas", 6000).await;
+    let erased = erasure::erase(&ada, &jonas, "KEEP").await;
+    assert_eq!(erased.user_errors("eraseAccount"), [] as [&str; 0]);
+    let live = "SELECT count(*) FROM sessions WHERE account_id::text = $1 AND revoked_at IS NULL";
+    let database = server.database.connect().await;
+    assert_eq!(database.query_one(live, &[&jonas]).await.unwrap().get::<_, i64>(0), 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_more_session_than_an_account_may_have_ends_the_one_used_longest_ago() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let phone = sign_in_as(&server, "anna@example.com", "phone").await;
+    let (oldest, used) = (current(&phone).await["id"].clone(), current(&anna).await["id"].clone());
+    let mut socket = phone.socket().await;
+    socket.watch_inbox("1", None).await;
+    socket.caught_up().await;
+    store_sessions(&server, "Anna", 198).await;
+    let database = server.database.connect().await;
+    let age = "UPDATE sessions SET last_used_at = '2025-12-30' WHERE device = 'phone'";
+    database.execute(age, &[]).await.unwrap();
+    let tablet = sign_in_as(&server, "anna@example.com", "tablet").await;
+    assert_eq!(socket.close_code().await, 4401);
+    assert!(is_signed_in(&anna).await && is_signed_in(&tablet).await);
+    assert!(!is_signed_in(&phone).await);
+    assert_eq!(live_and_ended(&server, "Anna").await, (200, 1));
+    let trail = anna.ok(TRAIL, json!({})).await;
+    let ended = trail["viewer"]["securityEvents"]["nodes"].as_array().unwrap().iter();
+    let ended = ended.filter(|event| event["kind"] == "SESSION_REVOKED").collect::<Vec<_>>();
+    assert_eq!((&ended[0]["sessionId"], &ended[0]["actor"]["name"]), (&oldest, &json!("Anna")));
+    // Sessions that earlier versions began beyond the limit end too.
+    store_sessions(&server, "Anna", 6000).await;
+    sign_in_as(&server, "anna@example.com", "desktop").await;
+    assert_eq!(live_and_ended(&server, "Anna").await, (200, 6002));
+    assert_eq!(current(&anna).await["id"], used);
     server.stop().await;
 }
 

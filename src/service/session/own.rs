@@ -57,7 +57,7 @@ pub async fn revoke(
             if !session::revoke(db, owner.id, id, now).await? {
                 return Err(unknown());
             }
-            append_session_ended(services, db, owner.id, &[id], actor, now).await?;
+            append_session_ended(services, db, owner.id, &[id], Some(owner.id), now).await?;
             Ok(id)
         })
         .await
