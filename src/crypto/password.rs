@@ -136,6 +136,8 @@ pub struct Passwords {
     permits: Arc<Semaphore>,
     /// The places of those that are being hashed or wait for it.
     places: Arc<Semaphore>,
+    /// How many places there are.
+    most: usize,
     /// Verified if there is no hash at all, so that this takes as long as a wrong password.
     decoy: StoredPassword,
 }
@@ -153,8 +155,14 @@ impl Passwords {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let at_once = (cores - 1).max(1);
         let permits = Arc::new(Semaphore::new(at_once));
-        let places = Arc::new(Semaphore::new(at_once * (1 + MAX_WAITING)));
-        Ok(Self { argon2, ambient, permits, places, decoy })
+        let most = at_once * (1 + MAX_WAITING);
+        let places = Arc::new(Semaphore::new(most));
+        Ok(Self { argon2, ambient, permits, places, most, decoy })
+    }
+
+    /// Returns how many passwords at most are being hashed or wait for it at the same time.
+    pub fn most(&self) -> usize {
+        self.most
     }
 
     /// Hashes a password with a new salt of 128 bits.

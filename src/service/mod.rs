@@ -40,6 +40,7 @@ mod opening;
 mod own_tickets;
 pub mod participant;
 pub mod password;
+mod password_places;
 pub mod people;
 mod posted;
 pub mod preferences;

@@ -7,6 +7,9 @@
 //! attacker elsewhere can fill the account's bucket. That does not lock its owner out: attempts from
 //! a network that they have signed in from before count against another bucket. All this is the same
 //! whether the account exists or not.
+//!
+//! An attempt that succeeds is uncounted. To verify a password is expensive though, so each one also
+//! counts against a bucket of the account that keeps it, right or wrong.
 
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
@@ -71,6 +74,8 @@ const CODES_PER_DAY: (i32, TimeDelta) = (20, TimeDelta::days(1));
 const TOLERATED_WRONG_CODES: (i32, TimeDelta) = (2, TimeDelta::weeks(1));
 const NOTICES_OF_WRONG_CODES: (i32, TimeDelta) = (1, TimeDelta::days(1));
 const MAILS_PER_RECIPIENT: (i32, TimeDelta) = (10, TimeDelta::hours(1));
+/// Passwords of one account, right or wrong. Guesses fill their own bucket first.
+const PASSWORDS: (i32, TimeDelta) = (100, TimeDelta::hours(1));
 const SIGN_INS: (i32, TimeDelta) = (100, TimeDelta::hours(1));
 const RECOVERY_CODES: (i32, TimeDelta) = (10, TimeDelta::hours(1));
 const INVITATIONS_BY_CUSTOMER: (i32, TimeDelta) = (20, TimeDelta::hours(1));
@@ -78,7 +83,20 @@ const INVITATIONS_BY_STAFF: (i32, TimeDelta) = (100, TimeDelta::hours(1));
 const INVITATIONS_OF_ADDRESS_BY_ONE: (i32, TimeDelta) = (3, TimeDelta::days(1));
 
 /// An attempt that has been counted.
-pub(super) struct CountedAttempt(Vec<Bucket>);
+pub(super) struct CountedAttempt {
+    /// What is uncounted if it succeeds.
+    refundable: Vec<Bucket>,
+    /// The bucket of the account's passwords, if this is one.
+    passwords: Option<Bucket>,
+}
+
+impl CountedAttempt {
+    /// Returns what stands for the account of a password. Strangers and networks that its owner has
+    /// signed in from have different ones.
+    pub(super) fn account(&self) -> Option<[u8; 32]> {
+        self.passwords.map(|bucket| bucket.id)
+    }
+}
 
 /// Counts an attempt. Call this before checking the guess, so that concurrent attempts cannot
 /// exceed the limit. `subject` is the account's e-mail address, or `None` if the guess is not
@@ -98,6 +116,7 @@ pub(super) async fn count(
     if let Some(site) = origin.site() {
         buckets.push(bucket(&[name, "of site", &site.to_string()], PER_SITE));
     }
+    let mut passwords = None;
     if let Some(subject) = subject.map(canonical) {
         let subject = subject.as_str();
         buckets.push(bucket(&[name, "from address", subject, &network], PER_ACCOUNT_AND_NETWORK));
@@ -111,9 +130,15 @@ pub(super) async fn count(
             buckets.push(bucket(&[name, whose, subject], per_account));
             buckets.push(bucket(&[name, "of a day", whose, subject], CODES_PER_DAY));
         }
+        if matches!(limit, Limit::Password) {
+            let (at_once, within) = PASSWORDS;
+            let limit = (at_once.max(per_account.0), within);
+            passwords = Some(bucket(&["verified", name, whose, subject], limit));
+        }
     }
     add_to(&buckets, services, &mut connection).await?;
-    Ok(CountedAttempt(buckets))
+    add_to(passwords.as_slice(), services, &mut connection).await?;
+    Ok(CountedAttempt { refundable: buckets, passwords })
 }
 
 /// Returns how many attempts fit into an account's bucket. As many leave it within an hour, so that
@@ -236,13 +261,13 @@ pub(super) async fn is_suspicious(
     Ok(rate_limit::take(db, &notices, now).await?.is_ok())
 }
 
-/// Uncounts a successful attempt.
+/// Uncounts a successful attempt, but not that a password was verified.
 pub(super) async fn refund(
     services: &Services,
-    CountedAttempt(buckets): CountedAttempt,
+    attempt: CountedAttempt,
 ) -> Result<(), ServiceError> {
     let mut connection = services.database.read().await?;
-    for bucket in &buckets {
+    for bucket in &attempt.refundable {
         rate_limit::refund(&mut connection, bucket).await?;
     }
     Ok(())

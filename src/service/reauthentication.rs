@@ -57,10 +57,13 @@ async fn send_to_owner_without_proofs(
     let mut attempt = None;
     if let Some(stored) = stored {
         let email = Some(account.email.as_str());
-        attempt = Some(rate_limit::count(services, Limit::Password, email, origin).await?);
+        let counted = rate_limit::count(services, Limit::Password, email, origin).await?;
+        let place = services.password_places.take(counted.account(), origin)?;
         if !services.passwords.is_empty(stored).await? {
             return Err(not_configured().into());
         }
+        drop(place);
+        attempt = Some(counted);
     }
     let sent = code::mail(services, account, identity.session.0, origin).await?;
     if let Some(attempt) = attempt {
@@ -111,8 +114,11 @@ async fn prove(
 ) -> Result<Timestamp, ServiceError> {
     let holder = identity.session.0;
     let email = Some(account.email.as_str());
-    let mut attempts = vec![rate_limit::count(services, Limit::Password, email, origin).await?];
+    let attempt = rate_limit::count(services, Limit::Password, email, origin).await?;
+    let place = services.password_places.take(attempt.account(), origin)?;
     let has_password = verify_password(services, account.id, password).await?;
+    drop(place);
+    let mut attempts = vec![attempt];
     // Only now: a code beside a wrong password is not looked at.
     if code.is_some() {
         attempts.push(rate_limit::count(services, Limit::Code, email, origin).await?);

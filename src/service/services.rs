@@ -9,6 +9,7 @@ use super::{
     grouping::Grouping,
     look_ups::LookUps,
     own_tickets::cache::{OwnList, OwnTicketsCache},
+    password_places::PasswordPlaces,
     posted::PostedComments,
     queued::{Change, Opening},
     session::cache::SessionCache,
@@ -49,6 +50,8 @@ pub struct Dependencies {
     pub(super) hints: Option<Arc<FeedHints>>,
     pub(super) ambient: Ambient,
     pub(super) passwords: Passwords,
+    /// Whose passwords are being hashed or wait for it.
+    pub(super) password_places: PasswordPlaces,
     pub(super) settings: Arc<Settings>,
     pub(super) sessions: SessionCache,
     /// The look-ups of tokens that are not in memory.
@@ -102,6 +105,7 @@ impl Services {
             hints: None,
             database,
             ambient,
+            password_places: PasswordPlaces::new(passwords.most()),
             passwords,
             accounts: AccountCache::default(),
             timelines: TimelineCache::new(settings.timeline_cache_bytes),

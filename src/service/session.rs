@@ -133,7 +133,9 @@ async fn sign_in_with_password(
     *account_id = account.as_ref().map(|account| account.id);
     // Also without an account, so that the timing is the same.
     let stand_in = stand_in.filter(|_| account.is_none());
+    let place = services.password_places.take(attempt.account(), origin)?;
     let checked = services.passwords.check(password, stored.clone(), stand_in).await?;
+    drop(place);
     let correct = !matches!(checked, Checked::Wrong);
     let account = account
         .filter(|account| correct && account.disabled_at.is_none())

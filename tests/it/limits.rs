@@ -831,6 +831,32 @@ async fn passwords_and_codes_of_one_account_are_guessed_sixty_times_an_hour_at_m
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn right_passwords_of_one_account_are_limited_too_and_elsewhere_counted_separately() {
+    let server = TestServer::start_with(&flags(&[("trusted_proxies", "1")])).await;
+    let anna = server.customer("Anna").await;
+    let reauthenticate = async || {
+        let document = "mutation($input: ReauthenticateInput!) { reauthenticate(input: $input) { userErrors { code } } }";
+        anna.send(document, json!({ "input": { "password": PASSWORD } })).await
+    };
+    for _ in 0..100 {
+        let reply = reauthenticate().await;
+        assert_eq!(reply.user_errors("reauthenticate"), [] as [&str; 0], "{}", reply.body);
+    }
+    let refused = reauthenticate().await;
+    assert_eq!(refused.code(), "RATE_LIMITED", "{}", refused.body);
+    let sign_in = "mutation($input: SignInInput!) { signIn(input: $input) { session { token } } }";
+    let input = json!({ "email": "anna@example.com", "password": PASSWORD });
+    let here = server.anonymous().send(sign_in, json!({ "input": input })).await;
+    assert_eq!(here.code(), "RATE_LIMITED", "{}", here.body);
+    let elsewhere = from("198.51.100.1", &server.anonymous(), sign_in, input).await;
+    assert!(elsewhere.at("/data/signIn/session/token").is_string(), "{}", elsewhere.body);
+    let wait = refused.at("/errors/0/extensions/retryAfterSeconds").as_i64().unwrap();
+    server.clock.advance(TimeDelta::seconds(wait));
+    assert_eq!(reauthenticate().await.user_errors("reauthenticate"), [] as [&str; 0]);
+    server.stop().await;
+}
+
 /// A multipart mutation with files, as the bytes of a request.
 fn multipart(
     client: &Client,
