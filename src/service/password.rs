@@ -271,7 +271,7 @@ fn expired_link() -> ServiceError {
 ///
 /// # Errors
 /// Returns a user error if the current password is incorrect or the new one is invalid, and
-/// [`ServiceError::RateLimited`] after too many incorrect passwords.
+/// [`ServiceError::RateLimited`] after too many passwords or changes.
 pub async fn change_own(
     actor: &Actor,
     services: &Services,
@@ -297,6 +297,7 @@ pub async fn change_own(
         .database
         .write(async |db| {
             session::ensure_valid(db, &identity, &account, now).await?;
+            rate_limit::count_security_change(services, db, account.id).await?;
             password_reset::invalidate_all(db, &account.email, now).await?;
             let was = (AccountEvent::PasswordChanged {}, Some(identity.session));
             replace(services, db, actor, &account, &stored, was, origin, now).await

@@ -78,6 +78,7 @@ const MAILS_PER_RECIPIENT: (i32, TimeDelta) = (10, TimeDelta::hours(1));
 const PASSWORDS: (i32, TimeDelta) = (100, TimeDelta::hours(1));
 const SIGN_INS: (i32, TimeDelta) = (100, TimeDelta::hours(1));
 const RECOVERY_CODES: (i32, TimeDelta) = (10, TimeDelta::hours(1));
+const SECURITY_CHANGES: (i32, TimeDelta) = (30, TimeDelta::hours(1));
 const INVITATIONS_BY_CUSTOMER: (i32, TimeDelta) = (20, TimeDelta::hours(1));
 const INVITATIONS_BY_STAFF: (i32, TimeDelta) = (100, TimeDelta::hours(1));
 const INVITATIONS_OF_ADDRESS_BY_ONE: (i32, TimeDelta) = (3, TimeDelta::days(1));
@@ -324,6 +325,20 @@ pub(super) async fn count_recovery_codes(
     account: AccountId,
 ) -> Result<(), ServiceError> {
     let buckets = [bucket(&["recovery codes", &account.0.to_string()], RECOVERY_CODES)];
+    add_to(&buckets, services, db).await
+}
+
+/// Counts a change of a password or second factor by its owner. Call this in the transaction that makes
+/// it: its events are kept for ever.
+///
+/// # Errors
+/// Returns [`ServiceError::RateLimited`] if the account was changed too often.
+pub(super) async fn count_security_change(
+    services: &Services,
+    db: &mut Connection,
+    account: AccountId,
+) -> Result<(), ServiceError> {
+    let buckets = [bucket(&["security changes", &account.0.to_string()], SECURITY_CHANGES)];
     add_to(&buckets, services, db).await
 }
 

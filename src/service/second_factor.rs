@@ -152,7 +152,7 @@ async fn enrol_authenticator(
 ///
 /// # Errors
 /// Returns a user error if the code is wrong or the enrolment has expired, and
-/// [`ServiceError::RateLimited`] after too many codes.
+/// [`ServiceError::RateLimited`] after too many codes or changes.
 pub async fn confirm(
     actor: &Actor,
     services: &Services,
@@ -172,6 +172,7 @@ pub async fn confirm(
         .database
         .write(async |db| {
             session::ensure_valid(db, &identity, &account, now).await?;
+            rate_limit::count_security_change(services, db, account.id).await?;
             if !add(db, &identity, &verified, now).await? {
                 return Err(code::wrong_code(None));
             }
@@ -268,7 +269,8 @@ async fn report(
 /// # Errors
 /// Returns a user error if the actor must
 /// [re-authenticate](super::reauthentication::reauthenticate) first, the second factor is not
-/// configured, or it is the last one of an account that must have one.
+/// configured, or it is the last one of an account that must have one. Returns
+/// [`ServiceError::RateLimited`] after too many changes.
 pub async fn remove(
     actor: &Actor,
     services: &Services,
@@ -284,6 +286,7 @@ pub async fn remove(
         .write(async |db| {
             // Locks the account: otherwise two concurrent removals could leave none.
             session::ensure_valid(db, &identity, &account, now).await?;
+            rate_limit::count_security_change(services, db, account.id).await?;
             if !second_factor::remove(db, account.id, method).await? {
                 let message = "This second factor is not configured for your account.";
                 return Err(UserError::new("method", UserErrorCode::NotFound, message).into());

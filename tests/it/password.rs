@@ -258,6 +258,29 @@ async fn the_second_of_two_concurrent_password_changes_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn changes_of_ones_own_password_are_limited_and_leave_no_event_beyond() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let change = async |nth: usize| {
+        let (current, new) = if nth.is_multiple_of(2) { (PASSWORD, NEW) } else { (NEW, PASSWORD) };
+        let input = json!({ "currentPassword": current, "password": new, "passwordAgain": new });
+        anna.send(CHANGE, json!({ "input": input })).await
+    };
+    for nth in 0..30 {
+        let reply = change(nth).await;
+        assert_eq!(*reply.at("/data/changePassword/changed"), true, "{}", reply.body);
+    }
+    let refused = change(30).await;
+    assert_eq!(refused.code(), "RATE_LIMITED", "{}", refused.body);
+    let recorded = "SELECT count(*) FROM events WHERE kind = 'password_changed'";
+    let database = server.database.connect().await;
+    assert_eq!(database.query_one(recorded, &[]).await.unwrap().get::<_, i64>(0), 30);
+    server.clock.advance(TimeDelta::minutes(2));
+    assert_eq!(*change(30).await.at("/data/changePassword/changed"), true);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn addresses_of_one_ipv6_network_share_a_rate_limit() {
     let server = TestServer::start_with(&[("trusted_proxies", "1".to_owned())]).await;
     let wrong = async |address: String| {
