@@ -13,7 +13,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     api::Api,
-    budgets::{LimitReached, delay_refusal},
+    budgets::{Follower, LimitReached, delay_refusal},
+    link::{self, NotFollowed},
 };
 use crate::{
     domain::{
@@ -34,9 +35,16 @@ pub async fn fetch(
     Path(token): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    let (found, account) = match attachment::follow(&api.services, &token).await {
-        Ok(found) => found,
+    let link = match attachment::read_link(&api.services, &token) {
+        Ok(link) => link,
         Err(error) => return failure(&error),
+    };
+    let follower = Follower::Account(link.account);
+    let followed = Box::pin(attachment::follow(&api.services, &link));
+    let found = match link::follow(&api, follower, followed).await {
+        Ok(found) => found,
+        Err(NotFollowed::Refused(reached)) => return too_many(&reached),
+        Err(NotFollowed::Failed(error)) => return failure(&error),
     };
     let size = found.content.size;
     let tag = format!("\"{}\"", hex(&found.content.sha256));
@@ -61,7 +69,7 @@ pub async fn fetch(
     };
     let length = range.end - range.start;
     let content_range = format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1));
-    let slot = match delay_refusal(api.budgets.download(account)).await {
+    let slot = match delay_refusal(api.budgets.download(link.account)).await {
         Ok(slot) => slot,
         Err(reached) => return too_many(&reached),
     };

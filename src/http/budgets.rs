@@ -75,6 +75,14 @@ pub struct Budgets {
     downloads: Slots,
 }
 
+/// Who follows a link.
+pub enum Follower<'o> {
+    /// The account that a signed link names.
+    Account(AccountId),
+    /// A caller of whom only the origin is known.
+    Stranger(&'o ClientOrigin),
+}
+
 /// Why something is refused.
 #[derive(Debug)]
 pub struct LimitReached {
@@ -120,7 +128,11 @@ impl Budgets {
     /// The caller has too many under way.
     pub fn request(&self, actor: &Actor, origin: &ClientOrigin) -> Result<Slot, LimitReached> {
         let max = max(actor, self.limits.requests, self.limits.anonymous_requests);
-        self.requests.take(party(actor, origin), max).ok_or_else(|| {
+        self.request_of(party(actor, origin), max)
+    }
+
+    fn request_of(&self, party: Party, max: usize) -> Result<Slot, LimitReached> {
+        self.requests.take(party, max).ok_or_else(|| {
             let message = format!("At most {max} requests run at the same time for you.");
             self.refuse(Limit::Requests, message, 1)
         })
@@ -132,11 +144,38 @@ impl Budgets {
     /// The caller's other requests took too long.
     pub async fn turn(&self, actor: &Actor, origin: &ClientOrigin) -> Result<Turn, LimitReached> {
         let max = self.parallel_requests(actor);
-        let turn = self.turns.take(party(actor, origin), max, share(actor));
+        self.turn_of(party(actor, origin), max, share(actor)).await
+    }
+
+    async fn turn_of(&self, party: Party, max: usize, share: Share) -> Result<Turn, LimitReached> {
+        let turn = self.turns.take(party, max, share);
         time::timeout(self.limits.turn_time, turn).await.map_err(|_| {
             let message = format!("Your {max} earlier requests take too long.");
             self.refuse(Limit::Requests, message, 1)
         })
+    }
+
+    /// Takes the slot of a request by a link and waits for its turn, among the queries and mutations of
+    /// the link's account, or else of the caller's network. Whether the account is staff is not known
+    /// yet, so it may use what a customer may.
+    ///
+    /// # Errors
+    /// Too many are under way, or they took too long.
+    pub async fn link(&self, follower: Follower<'_>) -> Result<(Slot, Turn), LimitReached> {
+        let limits = &self.limits;
+        let (party, max, parallel, share) = match follower {
+            Follower::Account(id) => {
+                let (max, parallel) = (limits.requests, limits.parallel_requests);
+                (Party::Account(id), max.customer, parallel.customer, Share::Request)
+            }
+            Follower::Stranger(origin) => {
+                let (max, parallel) =
+                    (limits.anonymous_requests, limits.anonymous_parallel_requests);
+                (Party::Network(origin.network()), max, parallel, Share::Core)
+            }
+        };
+        let slot = self.request_of(party, max)?;
+        Ok((slot, self.turn_of(party, parallel, share).await?))
     }
 
     /// Waits until a caller's stream may start, or a message of it be executed: half as many at the

@@ -22,6 +22,7 @@ mod guard;
 mod handoff;
 mod health;
 mod limits;
+mod link;
 mod mailbox;
 mod negotiation;
 mod observe;

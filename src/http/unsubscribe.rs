@@ -4,15 +4,20 @@
 //! request changes nothing and returns a page with a button: virus scanners follow the links
 //! in mails, and must not unsubscribe anybody.
 
+use std::pin::Pin;
+
 use axum::{
     extract::{Query, State},
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header, request::Parts},
     response::Response,
 };
 use serde::Deserialize;
 
 use super::{
     api::Api,
+    authentication,
+    budgets::{Follower, LimitReached},
+    link::{self, NotFollowed},
     page::{escape_html, language_tag, page},
 };
 use crate::{
@@ -32,8 +37,12 @@ pub struct Token {
 
 /// `GET /unsubscribe`: the page with the button, which subscribes again if the address is already
 /// unsubscribed.
-pub async fn form(State(api): State<Api>, Query(Token { token }): Query<Token>) -> Response {
-    match unsubscription::find(&api.services, &token).await {
+pub async fn form(
+    State(api): State<Api>,
+    Query(Token { token }): Query<Token>,
+    parts: Parts,
+) -> Response {
+    match follow(&api, &parts, Box::pin(unsubscription::find(&api.services, &token))).await {
         Ok(found) if found.is_on => {
             let (title, button) = match found.locale {
                 Locale::En => {
@@ -47,21 +56,29 @@ pub async fn form(State(api): State<Api>, Query(Token { token }): Query<Token>) 
             page(StatusCode::OK, language_tag(found.locale), &title, &button)
         }
         Ok(found) => unsubscribed(&found, &token),
-        Err(error) => failed(&error),
+        Err(error) => not_followed(&error),
     }
 }
 
 /// `POST /unsubscribe`: unsubscribes. Repeating it changes nothing.
-pub async fn submit(State(api): State<Api>, Query(Token { token }): Query<Token>) -> Response {
-    match unsubscription::set(&api.services, &token, false).await {
+pub async fn submit(
+    State(api): State<Api>,
+    Query(Token { token }): Query<Token>,
+    parts: Parts,
+) -> Response {
+    match follow(&api, &parts, Box::pin(unsubscription::set(&api.services, &token, false))).await {
         Ok(found) => unsubscribed(&found, &token),
-        Err(error) => failed(&error),
+        Err(error) => not_followed(&error),
     }
 }
 
 /// `POST /subscribe`: subscribes again. Repeating it changes nothing.
-pub async fn subscribe(State(api): State<Api>, Query(Token { token }): Query<Token>) -> Response {
-    match unsubscription::set(&api.services, &token, true).await {
+pub async fn subscribe(
+    State(api): State<Api>,
+    Query(Token { token }): Query<Token>,
+    parts: Parts,
+) -> Response {
+    match follow(&api, &parts, Box::pin(unsubscription::set(&api.services, &token, true))).await {
         Ok(found) => {
             let (title, text, button) = match found.locale {
                 Locale::En => (
@@ -79,8 +96,19 @@ pub async fn subscribe(State(api): State<Api>, Query(Token { token }): Query<Tok
             let body = format!("<p>{text}</p>{button}");
             page(StatusCode::OK, language_tag(found.locale), &title, &body)
         }
-        Err(error) => failed(&error),
+        Err(error) => not_followed(&error),
     }
+}
+
+/// Does the work of the link within the budget of the caller's network: a program of the recipient's mail
+/// provider may follow it.
+async fn follow<T>(
+    api: &Api,
+    parts: &Parts,
+    work: Pin<Box<impl Future<Output = Result<T, ServiceError>>>>,
+) -> Result<T, NotFollowed> {
+    let origin = authentication::origin(parts, api.trusted_proxies);
+    link::follow(api, Follower::Stranger(&origin), work).await
 }
 
 /// The page for people who are unsubscribed, perhaps by mistake.
@@ -107,6 +135,23 @@ fn button_to(path: &str, token: &str, label: &str) -> String {
     format!("<form method=\"post\" action=\"{path}?token={token}\"><button>{label}</button></form>")
 }
 
+fn not_followed(error: &NotFollowed) -> Response {
+    match error {
+        NotFollowed::Refused(reached) => too_many(reached),
+        NotFollowed::Failed(error) => failed(error),
+    }
+}
+
+fn too_many(reached: &LimitReached) -> Response {
+    let text = "There are too many requests from your network. Please try again in a moment.<br>\
+                Из вашей сети слишком много запросов. Попробуйте чуть позже.";
+    let mut response = error_page(StatusCode::TOO_MANY_REQUESTS, text);
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from(reached.retry_after_seconds));
+    response
+}
+
 fn failed(error: &ServiceError) -> Response {
     let (status, text) = match error {
         ServiceError::NotFound => (
@@ -122,5 +167,9 @@ fn failed(error: &ServiceError) -> Response {
             )
         }
     };
+    error_page(status, text)
+}
+
+fn error_page(status: StatusCode, text: &str) -> Response {
     page(status, "en", "Unsubscribe · Отписка", &format!("<p>{text}</p>"))
 }

@@ -14,7 +14,7 @@ use crate::{
     domain::{
         actor::Actor,
         attachment::{Attachment, Link},
-        ids::{AccountId, AttachmentId, CommentId, TicketId},
+        ids::{AttachmentId, CommentId, TicketId},
         policy::{self, Action, Resource},
     },
     storage::StorageError,
@@ -94,29 +94,33 @@ pub fn link(actor: &Actor, services: &Services, id: AttachmentId) -> Result<Stri
     Ok(format!("{base}/attachments/{}", signing::sign_link(&services.keys, &link)))
 }
 
-/// Returns the attachment that a link refers to, and the account that it was created for.
+/// Returns the content of a link, without a look at the database.
 ///
 /// # Errors
-/// Returns [`ServiceError::Unauthenticated`] if the link has expired or the session that
-/// requested it has ended. Returns [`ServiceError::NotFound`] if the link is forged, or the
-/// person who requested it may no longer see the attachment.
-pub async fn follow(
-    services: &Services,
-    token: &str,
-) -> Result<(Attachment, AccountId), ServiceError> {
+/// Returns [`ServiceError::NotFound`] if the link is forged, and [`ServiceError::Unauthenticated`] if it
+/// has expired.
+pub fn read_link(services: &Services, token: &str) -> Result<Link, ServiceError> {
     let link = signing::verify_link(&services.keys, token).ok_or(ServiceError::NotFound)?;
-    let now = services.ambient.now();
-    if link.expires_at <= now {
+    if link.expires_at <= services.ambient.now() {
         return Err(ServiceError::Unauthenticated);
     }
+    Ok(link)
+}
+
+/// Returns the attachment that a link refers to.
+///
+/// # Errors
+/// Returns [`ServiceError::Unauthenticated`] if the session that requested the link has ended, and
+/// [`ServiceError::NotFound`] if the person who requested it may no longer see the attachment.
+pub async fn follow(services: &Services, link: &Link) -> Result<Attachment, ServiceError> {
+    let now = services.ambient.now();
     let mut connection = services.database.read().await?;
     let live = session::live_by_id(&mut connection, link.session, now).await?;
     drop(connection);
     let identity = live.map(|live| live.identity).filter(|who| who.id == link.account);
     let actor = Actor::Account(identity.ok_or(ServiceError::Unauthenticated)?);
     let found = by_ids(&actor, services, &[link.attachment]).await?;
-    let found = found.into_iter().next().ok_or(ServiceError::NotFound)?;
-    Ok((found, link.account))
+    found.into_iter().next().ok_or(ServiceError::NotFound)
 }
 
 /// Returns a range of the bytes of an attachment. Call [`follow`] first, which checks that the

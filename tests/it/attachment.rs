@@ -3,6 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use chrono::TimeDelta;
+use futures_util::future::{join_all, select_all};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use ticketwire::domain::{
@@ -544,6 +545,27 @@ async fn an_account_downloads_a_limited_number_of_files_at_the_same_time() {
     drop(open);
     let again = async { while begin().await.1 != "HTTP/1.1 200" {} };
     tokio::time::timeout(Duration::from_secs(20), again).await.expect("slots that are free again");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_of_an_account_count_as_its_requests() {
+    let server = TestServer::start_with(&[("limits.customer_requests", "3".to_owned())]).await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let reply = upload(&anna, CREATE, ticket(), &[("log.txt", b"0123456789")]).await;
+    let url = reply.at("/data/createTicket/ticket/attachments/0/url").as_str().unwrap().to_owned();
+    let mut other = server.database.connect().await;
+    let holder = other.transaction().await.unwrap();
+    holder.execute("LOCK TABLE attachments", &[]).await.unwrap();
+    let head = || Box::pin(anna.request(Method::HEAD, &url, |request| request));
+    let (refused, _, waiting) = select_all([head(), head(), head(), head()]).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{}", refused.body);
+    assert!(refused.headers.contains_key("retry-after"));
+    assert!(marta.send("{ viewer { id } }", json!({})).await.at("/errors").is_null());
+    holder.commit().await.unwrap();
+    for followed in join_all(waiting).await {
+        assert_eq!(followed.status, StatusCode::OK);
+    }
     server.stop().await;
 }
 

@@ -1,5 +1,6 @@
 //! Notifications: the list, marking as read, the live stream, preferences and unsubscribing.
 
+use futures_util::future::{join_all, select_all};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -389,6 +390,29 @@ async fn one_click_unsubscribes_from_the_mails_of_one_ticket_only() {
         ["/unsubscribe", "/unsubscribe?token=", "/unsubscribe?token=AAAA", &path[..path.len() - 2]]
     {
         assert_eq!(click(forged).await, StatusCode::NOT_FOUND, "{forged}");
+    }
+    fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_in_mails_count_as_requests_of_the_network() {
+    let fixture = MailFixture::start_with(&[("limits.anonymous_requests_per_address", "3")]).await;
+    fixture.anna.create_ticket("The site is down").await;
+    let mail = fixture.smtp.received(1).await.remove(0);
+    let link = mail.raw.split("List-Unsubscribe: <").nth(1).unwrap().split('>').next().unwrap();
+    let path = link.strip_prefix("https://desk.example.com").unwrap();
+    let mut other = fixture.server.database.connect().await;
+    let holder = other.transaction().await.unwrap();
+    holder.execute("LOCK TABLE mail_unsubscriptions", &[]).await.unwrap();
+    let stranger = fixture.server.anonymous();
+    let click = || Box::pin(stranger.request(Method::POST, path, |request| request));
+    let (refused, _, waiting) = select_all([click(), click(), click(), click()]).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{}", refused.body);
+    assert!(refused.headers.contains_key("retry-after"));
+    assert!(refused.body.to_string().contains("too many requests from your network"));
+    holder.commit().await.unwrap();
+    for followed in join_all(waiting).await {
+        assert_eq!(followed.status, StatusCode::OK);
     }
     fixture.server.stop().await;
 }
