@@ -459,8 +459,9 @@ section! {
         customer_comments_per_minute: u32 = "60", 0..=100_000;
         /// The same for one member of staff.
         staff_comments_per_minute: u32 = "300", 0..=100_000;
-        /// How often one customer may call `updateTicket`, if that changes something, and
-        /// `updatePreferences` a minute, on all nodes. With 0, there is no limit.
+        /// How often one customer may call `updatePreferences` and, if that changes something,
+        /// `updateTicket`, `markTicketRead`, `markNotificationsRead` and `setTicketMail` a minute, on
+        /// all nodes. With 0, there is no limit.
         customer_changes_per_minute: u32 = "60", 0..=100_000;
         /// How many customers and handoff links one service token may create or update a minute, on
         /// all nodes. With 0, there is no limit.

@@ -298,18 +298,18 @@ pub async fn unread(
 }
 
 /// Marks an account's notifications with these ids as read, or all of them if `ids` is `None`.
-/// Ids of other accounts' notifications are ignored.
+/// Ids of other accounts' notifications are ignored. Returns `false` if nothing changes.
 pub async fn mark_read(
     db: &mut Connection,
     account: AccountId,
     ids: Option<&[NotificationId]>,
     now: Timestamp,
-) -> Result<(), DbError> {
+) -> Result<bool, DbError> {
     let unread = notifications::table
         .filter(notifications::account_id.eq(account.0))
         .filter(notifications::read_at.is_null());
     let read = notifications::read_at.eq(now);
-    match ids {
+    let marked = match ids {
         None => diesel::update(unread).set(read).execute(db).await?,
         Some(ids) => {
             let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
@@ -319,5 +319,5 @@ pub async fn mark_read(
                 .await?
         }
     };
-    Ok(())
+    Ok(marked > 0)
 }

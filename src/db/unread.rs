@@ -193,15 +193,15 @@ fn visible_events(ticket: TicketId, reader: TicketReader) -> events::BoxedQuery<
 }
 
 /// Marks a ticket as read up to a sequence number, or up to its last event if `up_to` is `None`.
-/// Events after it that were read before stay read.
+/// Events after it that were read before stay read. Returns `false` if nothing changes.
 pub async fn mark_read(
     db: &mut Connection,
     ticket: TicketId,
     reader: TicketReader,
     up_to: Option<i64>,
-) -> Result<(), DbError> {
+) -> Result<bool, DbError> {
     let [last, ..] = columns(reader);
-    diesel::sql_query(format!(
+    let marked = diesel::sql_query(format!(
         "INSERT INTO ticket_reads AS r (account_id, ticket_id, seq)
          SELECT $1, id, coalesce($3, {last}) FROM tickets WHERE id = $2
          ON CONFLICT (account_id, ticket_id) DO UPDATE SET seq = excluded.seq
@@ -213,7 +213,7 @@ pub async fn mark_read(
     .prepared()
     .execute(db)
     .await?;
-    Ok(())
+    Ok(marked > 0)
 }
 
 #[cfg(test)]

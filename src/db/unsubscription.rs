@@ -23,14 +23,14 @@ pub async fn exists(db: &mut Connection, ticket: TicketId, address: &str) -> Res
     Ok(diesel::select(diesel::dsl::exists(found)).get_result(db).await?)
 }
 
-/// Unsubscribes an address from a ticket.
+/// Unsubscribes an address from a ticket. Returns `false` if it already is.
 pub async fn insert(
     db: &mut Connection,
     ticket: TicketId,
     address: &str,
     now: Timestamp,
-) -> Result<(), DbError> {
-    diesel::insert_into(unsubscriptions::table)
+) -> Result<bool, DbError> {
+    let inserted = diesel::insert_into(unsubscriptions::table)
         .values((
             unsubscriptions::ticket_id.eq(ticket.0),
             unsubscriptions::address.eq(address),
@@ -39,7 +39,7 @@ pub async fn insert(
         .on_conflict_do_nothing()
         .execute(db)
         .await?;
-    Ok(())
+    Ok(inserted > 0)
 }
 
 /// Moves the unsubscriptions of an address to another one.
@@ -65,17 +65,17 @@ pub async fn redirect(
     Ok(())
 }
 
-/// Subscribes addresses to a ticket again.
+/// Subscribes addresses to a ticket again. Returns `false` if none is unsubscribed.
 pub async fn delete(
     db: &mut Connection,
     ticket: TicketId,
     addresses: &[String],
-) -> Result<(), DbError> {
+) -> Result<bool, DbError> {
     let of_ticket = unsubscriptions::table.filter(unsubscriptions::ticket_id.eq(ticket.0));
-    diesel::delete(of_ticket.filter(unsubscriptions::address.eq_any(addresses)))
+    let deleted = diesel::delete(of_ticket.filter(unsubscriptions::address.eq_any(addresses)))
         .execute(db)
         .await?;
-    Ok(())
+    Ok(deleted > 0)
 }
 
 /// Returns the tickets in scope that one of the addresses has unsubscribed from, the last first.

@@ -42,12 +42,19 @@ pub async fn edit(
     let counted = CountedWrite { kind: Write::Comment, actor: *actor, account: author };
     let edit = &Edit { counted, id, body, now };
     let found = comments::by_ids(actor, services, &[id]).await?;
-    let ticket = found.first().ok_or(ServiceError::NotFound)?.ticket_id;
-    match services.database.write(async |db| edit.make(services, db).await).await {
-        Ok(edited) => {
+    let before = found.into_iter().next().ok_or(ServiceError::NotFound)?;
+    let ticket = before.ticket_id;
+    let edited = if before.body == body.as_str() {
+        edit.leave(services, before).await
+    } else {
+        let edited = services.database.write(async |db| edit.make(services, db).await).await;
+        if edited.is_ok() {
             redaction::until_unshared().await;
-            Ok(edited)
         }
+        edited
+    };
+    match edited {
+        Ok(edited) => Ok(edited),
         Err(error) => {
             let merged = (ticket, "commentId");
             Err(about_comment(merged::explain(actor, services, merged, error).await))
@@ -71,6 +78,27 @@ struct Edit<'a> {
 }
 
 impl Edit<'_> {
+    /// Returns a comment that has the text already, without a lock: the call may be repeated as often as
+    /// its author likes, and others would wait.
+    async fn leave(
+        &self,
+        services: &Services,
+        comment: Comment,
+    ) -> Result<(Comment, Ticket), ServiceError> {
+        let ticket = ticket::by_id(&self.counted.actor, services, comment.ticket_id).await?;
+        self.authorise(&ticket, &comment)?;
+        Ok((comment, ticket))
+    }
+
+    /// Checks that the author may edit the comment now.
+    fn authorise(&self, ticket: &Ticket, comment: &Comment) -> Result<(), ServiceError> {
+        authorise(&self.counted.actor, Action::EditComment, Resource::from(ticket))?;
+        if comment.author_id != self.counted.account {
+            return Err(ServiceError::Forbidden);
+        }
+        Ok(require_editable(ticket, comment, self.now)?)
+    }
+
     /// Edits the comment in a transaction. Locks as every writer of one ticket does: the ticket, then
     /// the bucket.
     async fn make(
@@ -81,11 +109,7 @@ impl Edit<'_> {
         let &Self { counted, id, body, now } = self;
         let (actor, author) = (&counted.actor, counted.account);
         let (mut ticket, before) = redaction::lock_comment(actor, db, id, now).await?;
-        authorise(actor, Action::EditComment, Resource::from(&ticket))?;
-        if before.author_id != author {
-            return Err(ServiceError::Forbidden);
-        }
-        require_editable(&ticket, &before, now)?;
+        self.authorise(&ticket, &before)?;
         if before.body == body.as_str() {
             return Ok((before, ticket));
         }

@@ -1,6 +1,10 @@
 //! Notifications, and which of them have been read.
 
-use super::{ServiceError, Services, authorise};
+use super::{
+    ServiceError, Services, authorise,
+    queued::{CountedWrite, Write},
+    rate_limit,
+};
 use crate::{
     db::{feed, notification},
     domain::{
@@ -42,7 +46,8 @@ pub async fn unread(actor: &Actor, services: &Services) -> Result<i64, ServiceEr
 /// how many unread ones are left.
 ///
 /// # Errors
-/// Returns an error if nobody is signed in.
+/// Returns an error if nobody is signed in, and [`ServiceError::TooFrequent`] if a customer has made too
+/// many changes within a minute.
 pub async fn mark_read(
     actor: &Actor,
     services: &Services,
@@ -50,7 +55,11 @@ pub async fn mark_read(
 ) -> Result<i64, ServiceError> {
     let (account, scope) = (recipient(actor)?, policy::ticket_scope(actor));
     let mut connection = services.database.read().await?;
-    notification::mark_read(&mut connection, account, ids, services.ambient.now()).await?;
+    let counted = CountedWrite { kind: Write::Change, actor: *actor, account };
+    rate_limit::count_write(services, &mut connection, counted).await?;
+    if !notification::mark_read(&mut connection, account, ids, services.ambient.now()).await? {
+        rate_limit::uncount_write(services, &mut connection, counted).await?;
+    }
     Ok(notification::unread(&mut connection, account, scope).await?)
 }
 

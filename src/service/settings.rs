@@ -77,7 +77,7 @@ pub struct AccountLimits {
     pub customer_comments_per_minute: u32,
     /// Comments that a member of staff adds in a minute.
     pub staff_comments_per_minute: u32,
-    /// Changes of tickets and preferences that a customer makes in a minute.
+    /// Changes of tickets, preferences and what is read that a customer makes in a minute.
     pub customer_changes_per_minute: u32,
     /// Customers and handoffs that a service token creates or updates in a minute.
     pub service_token_calls_per_minute: u32,

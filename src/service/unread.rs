@@ -2,7 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::{ServiceError, Services, UserError, UserErrorCode, authorise};
+use super::{
+    ServiceError, Services, UserError, UserErrorCode, authorise,
+    queued::{CountedWrite, Write},
+    rate_limit,
+};
 use crate::{
     db::{ticket as tickets, unread},
     domain::{
@@ -52,7 +56,8 @@ pub async fn counts(actor: &Actor, services: &Services) -> Result<TicketCounts, 
 ///
 /// # Errors
 /// Returns an error if the actor may not see the ticket, and a user error if the event is not
-/// one of the ticket's that they may see.
+/// one of the ticket's that they may see. Returns [`ServiceError::TooFrequent`] if a customer has made
+/// too many changes within a minute.
 pub async fn mark_read(
     actor: &Actor,
     services: &Services,
@@ -72,7 +77,11 @@ pub async fn mark_read(
             Some(position.ok_or_else(unknown_event)?)
         }
     };
-    unread::mark_read(&mut connection, id, reader, position).await?;
+    let counted = CountedWrite { kind: Write::Change, actor: *actor, account: reader.account };
+    rate_limit::count_write(services, &mut connection, counted).await?;
+    if !unread::mark_read(&mut connection, id, reader, position).await? {
+        rate_limit::uncount_write(services, &mut connection, counted).await?;
+    }
     Ok(ticket)
 }
 

@@ -1,9 +1,13 @@
 //! Unsubscribing from a ticket's mails, and subscribing again: with the link in one of them, or
 //! signed in. The link needs no sign-in, because mail programs follow it automatically.
 
-use super::{ServiceError, Services, account, authorise};
+use super::{
+    ServiceError, Services, account, authorise,
+    queued::{CountedWrite, Write},
+    rate_limit,
+};
 use crate::{
-    db::{account as accounts, delivery, ticket, unsubscription},
+    db::{Connection, DbError, account as accounts, delivery, ticket, unsubscription},
     domain::{
         account::{EmailAddress, Locale},
         actor::Actor,
@@ -70,14 +74,16 @@ pub async fn set(
     } else {
         vec![found.address.clone()]
     };
-    store(services, found.ticket_id, &addresses, is_on).await?;
+    let mut connection = services.database.read().await?;
+    store(services, &mut connection, found.ticket_id, &addresses, is_on).await?;
     Ok(MailSubscription { is_on, ..found })
 }
 
 /// Starts or stops mail about a ticket to the actor. Can be repeated.
 ///
 /// # Errors
-/// Returns an error if nobody is signed in, or the actor may not see the ticket.
+/// Returns an error if nobody is signed in, or the actor may not see the ticket, and
+/// [`ServiceError::TooFrequent`] if a customer has made too many changes within a minute.
 pub async fn set_for_viewer(
     actor: &Actor,
     services: &Services,
@@ -87,12 +93,17 @@ pub async fn set_for_viewer(
     authorise(actor, Action::Enter, Resource::Desk)?;
     let viewer = account::viewer(actor, services).await?;
     let scope = policy::ticket_scope(actor);
-    let found = ticket::by_ids(&mut *services.database.read().await?, scope, &[id]).await?;
+    let mut connection = services.database.read().await?;
+    let found = ticket::by_ids(&mut connection, scope, &[id]).await?;
     let ticket = found.into_iter().next().ok_or(ServiceError::NotFound)?;
     // An older version may have stored another spelling.
     let spellings = viewer.email.spellings();
     let addresses = if is_on { spellings } else { vec![viewer.email.as_str().to_owned()] };
-    store(services, ticket.id, &addresses, is_on).await?;
+    let counted = CountedWrite { kind: Write::Change, actor: *actor, account: viewer.id };
+    rate_limit::count_write(services, &mut connection, counted).await?;
+    if !store(services, &mut connection, ticket.id, &addresses, is_on).await? {
+        rate_limit::uncount_write(services, &mut connection, counted).await?;
+    }
     Ok(ticket)
 }
 
@@ -117,20 +128,20 @@ pub async fn of_viewer(
     Ok(tickets)
 }
 
+/// Starts or stops mail about a ticket to addresses. Returns `false` if nothing changes.
 async fn store(
     services: &Services,
+    db: &mut Connection,
     ticket: TicketId,
     addresses: &[String],
     is_on: bool,
-) -> Result<(), ServiceError> {
-    let mut connection = services.database.read().await?;
+) -> Result<bool, DbError> {
     if is_on {
-        unsubscription::delete(&mut connection, ticket, addresses).await?;
-        return Ok(());
+        return unsubscription::delete(db, ticket, addresses).await;
     }
+    let mut has_changed = false;
     for address in addresses {
-        let now = services.ambient.now();
-        unsubscription::insert(&mut connection, ticket, address, now).await?;
+        has_changed |= unsubscription::insert(db, ticket, address, services.ambient.now()).await?;
     }
-    Ok(())
+    Ok(has_changed)
 }

@@ -135,6 +135,25 @@ async fn a_comment_can_be_edited_twenty_times_and_by_one_call_after_the_other() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_equal_text_waits_for_no_lock_and_leaves_no_event() {
+    let server = TestServer::start().await;
+    let (anna, ticket, id) = comment(&server).await;
+    let mut other = server.database.connect().await;
+    let holder = other.transaction().await.unwrap();
+    holder.execute("SELECT FROM tickets FOR NO KEY UPDATE", &[]).await.unwrap();
+    let reply = edit(&anna, &id, "The server is called tulip. ").await;
+    let comment = reply.at("/data/editComment/comment");
+    assert_eq!(comment["body"], "The server is called tulip.", "{}", reply.body);
+    assert_eq!(comment["editedAt"], Value::Null);
+    holder.commit().await.unwrap();
+    assert_eq!(timeline(&anna, &ticket).await.len(), 2);
+    server.clock.advance(TimeDelta::seconds(15 * 60 + 1));
+    let late = edit(&anna, &id, "The server is called tulip.").await;
+    assert_eq!(late.user_errors("editComment"), ["TOO_LATE"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mail_that_waits_carries_the_edited_text() {
     let fixture = MailFixture::start_with(&[("mail.window_seconds", "30")]).await;
     let MailFixture { server, smtp, anna, .. } = &fixture;

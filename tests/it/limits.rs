@@ -783,6 +783,49 @@ async fn changes_of_customers_a_minute_are_limited_on_all_nodes() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_customer_has_read_and_which_mail_they_get_are_changes_too() {
+    let limits = flags(&[("limits.customer_changes_per_minute", "4")]);
+    let server = TestServer::start_with(&limits).await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let set_mail = async |is_on: bool| {
+        let document = "mutation($input: SetTicketMailInput!) { setTicketMail(input: $input) { ticket { id } } }";
+        anna.send(document, json!({ "input": { "ticketId": ticket.id, "isOn": is_on } })).await
+    };
+    let mark_ticket = async || {
+        let document = "mutation($input: MarkTicketReadInput!) { markTicketRead(input: $input) { ticket { id } } }";
+        anna.send(document, json!({ "input": { "ticketId": ticket.id } })).await
+    };
+    let mark_all = async || {
+        let document = "mutation { markNotificationsRead(input: {}) { unreadNotificationCount } }";
+        anna.send(document, json!({})).await
+    };
+    let comment = json!({ "ticketId": ticket.id, "body": "One moment" });
+    marta.send(COMMENT, json!({ "input": comment })).await;
+    server.quiet().await;
+    // Each changes something once, and nothing any more.
+    for _ in 0..4 {
+        for reply in [set_mail(false).await, mark_ticket().await, mark_all().await] {
+            assert!(reply.at("/errors").is_null(), "{}", reply.body);
+        }
+    }
+    marta.send(COMMENT, json!({ "input": comment })).await;
+    server.quiet().await;
+    assert!(set_mail(true).await.at("/errors").is_null(), "the fourth change");
+    for refused in [set_mail(false).await, mark_ticket().await, mark_all().await] {
+        assert_eq!(refused.code(), "RATE_LIMITED", "{}", refused.body);
+    }
+    let unsubscribed = "SELECT count(*) FROM mail_unsubscriptions";
+    let database = server.database.connect().await;
+    assert_eq!(database.query_one(unsubscribed, &[]).await.unwrap().get::<_, i64>(0), 0);
+    server.clock.advance(TimeDelta::minutes(1));
+    for reply in [set_mail(false).await, mark_ticket().await, mark_all().await] {
+        assert!(reply.at("/errors").is_null(), "{}", reply.body);
+    }
+    server.stop().await;
+}
+
 /// Sends a document from a forwarded address.
 async fn from(address: &str, client: &Client, document: &str, input: Value) -> Reply {
     let body = json!({ "query": document, "variables": { "input": input } }).to_string();
