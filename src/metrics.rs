@@ -151,7 +151,7 @@ pub enum Limit {
     BodyRate,
     /// The time for a body.
     UploadTime,
-    /// Requests whose files are being received.
+    /// Requests whose files are being received, and bytes that a customer uploads in a day.
     Uploads,
     /// Files of one account that are not attached to anything.
     UnusedFiles,

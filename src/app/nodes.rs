@@ -79,7 +79,7 @@ fn hash(value: &str) -> String {
 }
 
 /// The settings, without secrets, that must be the same on all nodes that serve requests.
-fn shared_settings(config: &Config) -> [(String, String); 41] {
+fn shared_settings(config: &Config) -> [(String, String); 42] {
     settings!(config:
         allowed_origins,
         portal,
@@ -112,6 +112,7 @@ fn shared_settings(config: &Config) -> [(String, String); 41] {
         limits.request_seconds,
         limits.aliases,
         limits.unused_files_per_account,
+        limits.customer_upload_bytes_per_day,
         limits.tickets_per_minute,
         limits.customer_comments_per_minute,
         limits.staff_comments_per_minute,

@@ -107,6 +107,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings, StartError> {
         erasure_ledger: erasure_ledger(config),
         limits: AccountLimits {
             unused_files: config.limits.unused_files_per_account,
+            customer_upload_bytes_per_day: config.limits.customer_upload_bytes_per_day,
             tickets_per_minute: config.limits.tickets_per_minute,
             customer_comments_per_minute: config.limits.customer_comments_per_minute,
             staff_comments_per_minute: config.limits.staff_comments_per_minute,

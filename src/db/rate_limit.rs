@@ -31,7 +31,11 @@ impl Bucket {
     /// Returns how long a bucket that is empty at a time has no room for another attempt. Negative
     /// or zero if it has room now.
     pub(super) fn wait(&self, empty_at: Timestamp, now: Timestamp) -> TimeDelta {
-        empty_at + self.interval() - self.within - now
+        self.wait_for(self.interval(), empty_at, now)
+    }
+
+    fn wait_for(&self, fill: TimeDelta, empty_at: Timestamp, now: Timestamp) -> TimeDelta {
+        empty_at + fill - self.within - now
     }
 }
 
@@ -49,6 +53,18 @@ pub async fn take(
     bucket: &Bucket,
     now: Timestamp,
 ) -> Result<Result<(), TimeDelta>, DbError> {
+    fill(db, bucket, bucket.interval(), now).await
+}
+
+/// Counts what takes this long to leave the bucket, like [`take`]. What is longer than the bucket takes
+/// to empty fills it.
+pub async fn fill(
+    db: &mut Connection,
+    bucket: &Bucket,
+    fill: TimeDelta,
+    now: Timestamp,
+) -> Result<Result<(), TimeDelta>, DbError> {
+    let fill = fill.min(bucket.within);
     let counted = diesel::sql_query(
         "INSERT INTO attempts AS a (bucket, empty_at) VALUES ($1, $2 + $3)
          ON CONFLICT (bucket) DO UPDATE SET empty_at = greatest(a.empty_at, $2) + $3
@@ -57,7 +73,7 @@ pub async fn take(
     )
     .bind::<Binary, _>(bucket.id.as_slice())
     .bind::<Timestamptz, _>(now)
-    .bind::<Interval, _>(bucket.interval())
+    .bind::<Interval, _>(fill)
     .bind::<Interval, _>(bucket.within)
     .prepared()
     .load::<EmptyAt>(db)
@@ -71,7 +87,7 @@ pub async fn take(
         .first::<Timestamp>(db)
         .await
         .optional()?;
-    Ok(Err(bucket.wait(empty_at.unwrap_or(now), now).max(TimeDelta::seconds(1))))
+    Ok(Err(bucket.wait_for(fill, empty_at.unwrap_or(now), now).max(TimeDelta::seconds(1))))
 }
 
 /// Takes back an attempt that should not count.

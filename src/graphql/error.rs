@@ -34,7 +34,7 @@ pub mod code {
     pub const TOO_MANY_STATEMENTS: &str = "TOO_MANY_STATEMENTS";
     /// The request took longer than the limit.
     pub const TIMEOUT: &str = "TIMEOUT";
-    /// The database or the storage of files is away or overloaded, others keep the same data locked,
+    /// The database or the storage of files is away, overloaded or full, others keep the same data locked,
     /// or the server is checking too many passwords: try again after
     /// `extensions.retryAfterSeconds`.
     pub const UNAVAILABLE: &str = "UNAVAILABLE";

@@ -104,7 +104,7 @@ const MAX_DIRECTIVES: usize = 8;
 /// `INTERNAL` for a failure of the server, with `extensions.requestId` for its operator. After
 /// `RESPONSE_TOO_LARGE`, `TOO_MANY_STATEMENTS` and `TIMEOUT`, `data` is null.
 ///
-/// `UNAVAILABLE` means: the database or the storage of files is away or overloaded, others keep the
+/// `UNAVAILABLE` means: the database or the storage of files is away, overloaded or full, others keep the
 /// same data locked, or the server is checking too many passwords: try again after
 /// `extensions.retryAfterSeconds`. The status is 503 if `data` is missing or null.
 #[derive(MergedObject, Default)]

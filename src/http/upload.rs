@@ -392,6 +392,17 @@ fn refusal(error: ServiceError) -> Refusal {
             message: SECOND_FACTOR_REQUIRED_MESSAGE.into(),
             retry_after_seconds: None,
         },
+        error if error.is_full() => {
+            tracing::error!(%error, "an upload was refused");
+            Refusal {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                code: code::UNAVAILABLE,
+                message: "The server has no room for more files at the moment, and nothing was \
+                          saved. Send the request without files, or try again in 5 minutes."
+                    .into(),
+                retry_after_seconds: Some(300),
+            }
+        }
         ServiceError::Storage(error) => {
             tracing::error!(%error, "storing an uploaded file failed");
             Refusal {

@@ -139,6 +139,11 @@ impl ServiceError {
         matches!(self, Self::Password(PasswordError::Busy))
     }
 
+    /// Whether the storage has no room for files.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Storage(StorageError::Full { .. }))
+    }
+
     /// Returns how long a search may take, if this one took longer.
     pub fn search_limit(&self) -> Option<Duration> {
         match self {

@@ -214,6 +214,30 @@ fn write_limit(services: &Services, write: CountedWrite) -> (&'static str, u32, 
     }
 }
 
+/// Counts the bytes of a file that a customer has uploaded. If that is too much in a day, returns as the
+/// inner error how long to wait until the file fits.
+pub(super) async fn count_bytes(
+    services: &Services,
+    db: &mut Connection,
+    customer: AccountId,
+    bytes: u64,
+) -> Result<Result<(), TimeDelta>, DbError> {
+    let per_day = services.settings.limits.customer_upload_bytes_per_day;
+    if per_day == 0 {
+        return Ok(Ok(()));
+    }
+    let day = TimeDelta::days(1);
+    let micros = u128::from(day.num_microseconds().unwrap_or(i64::MAX).unsigned_abs());
+    let part = micros * u128::from(bytes.min(per_day)) / u128::from(per_day);
+    let part = TimeDelta::microseconds(i64::try_from(part).unwrap_or(i64::MAX));
+    let bucket = bucket(&["uploaded bytes", &customer.0.to_string()], (1, day));
+    let taken = rate_limit::fill(db, &bucket, part, services.ambient.now()).await?;
+    if taken.is_err() {
+        services.metrics.refused(metrics::Limit::Uploads);
+    }
+    Ok(taken)
+}
+
 /// Counts a call of a machine. Call this before its transaction, so that failed calls count too.
 /// Does nothing for other actors.
 ///

@@ -8,10 +8,13 @@
 use std::sync::{Mutex, PoisonError};
 
 use axum::body::Bytes;
+use chrono::TimeDelta;
 use futures_util::{Stream, StreamExt as _};
 use sha2::{Digest as _, Sha256};
 
-use super::{ServiceError, Services, UserError, UserErrorCode, authorise, validation::Validation};
+use super::{
+    ServiceError, Services, UserError, UserErrorCode, authorise, rate_limit, validation::Validation,
+};
 use crate::{
     db::{Connection, DbError, attachment as attachments, installation},
     domain::{
@@ -26,6 +29,10 @@ use crate::{
 };
 
 const FIELD: &str = "attachments";
+
+/// How many bytes of a request are received until the room is checked again. The uploads that a node
+/// receives at the same time, 100 by default, fit into what they leave free.
+const CHECKED_BYTES: u64 = 4 << 20;
 
 /// An uploaded file, or one that was rejected.
 #[derive(Clone, Debug)]
@@ -118,8 +125,12 @@ pub struct UploadReceiver {
     services: Services,
     storage: Option<Storage>,
     uploader: AccountId,
+    /// Whether the bytes of the uploader are limited.
+    is_customer: bool,
     /// How many more bytes the request may contain.
     remaining_bytes: u64,
+    /// How many bytes were received since the room was last checked.
+    unchecked_bytes: u64,
 }
 
 impl UploadReceiver {
@@ -134,7 +145,9 @@ impl UploadReceiver {
             services: services.clone(),
             storage: services.storage.clone(),
             uploader,
+            is_customer: !actor.is_staff(),
             remaining_bytes: services.file_limits().max_total_bytes,
+            unchecked_bytes: 0,
         })
     }
 
@@ -142,7 +155,7 @@ impl UploadReceiver {
     /// Returns the reason if they cannot be uploaded now.
     ///
     /// # Errors
-    /// Returns an error if the database failed, or if the storage failed or is not that of the
+    /// Returns an error if the database failed, or if the storage failed, is full or is not that of the
     /// installation.
     pub async fn reserve(
         &self,
@@ -153,6 +166,7 @@ impl UploadReceiver {
             return Ok(Err(error));
         }
         require_own(&self.services, storage).await?;
+        storage.require_room().await?;
         let (max, now) = (self.services.settings.limits.unused_files, self.services.ambient.now());
         let uploader = self.uploader;
         let database = &self.services.database;
@@ -179,10 +193,12 @@ impl UploadReceiver {
     }
 
     /// Stores a file, which must be reserved, while it is received. A file that is empty or too
-    /// large is rejected and the rest of it is not read.
+    /// large is rejected and the rest of it is not read. So is one with which a customer uploads too
+    /// much in a day.
     ///
     /// # Errors
-    /// Returns an error if the client stopped sending, or the storage or the database failed.
+    /// Returns an error if the client stopped sending, the storage failed or is full, or the database
+    /// failed.
     pub async fn receive<E>(
         &mut self,
         id: AttachmentId,
@@ -192,7 +208,11 @@ impl UploadReceiver {
         let storage = self.storage.clone().ok_or(ServiceError::NotFound)?;
         let name = FileName::sanitize(name);
         let mut writing = storage.begin(id).await?;
-        match self.write_chunks(&name, &mut writing, &mut chunks).await {
+        let received = match self.write_chunks(&storage, &name, &mut writing, &mut chunks).await {
+            Ok(Ok(content)) => self.count(content).await.map_err(ReceiveError::Service),
+            other => other,
+        };
+        match received {
             Ok(Ok(content)) => {
                 writing.finish().await?;
                 let mut connection = self.services.database.read().await?;
@@ -213,6 +233,7 @@ impl UploadReceiver {
     /// Writes a file to the storage. Returns its content, or why it is rejected.
     async fn write_chunks<E>(
         &mut self,
+        storage: &Storage,
         name: &FileName,
         writing: &mut UploadWriter,
         chunks: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
@@ -220,6 +241,11 @@ impl UploadReceiver {
         let (mut size, mut hash, mut kind) = (0_u64, Sha256::new(), TypeDetector::default());
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(ReceiveError::Sender)?;
+            self.unchecked_bytes += chunk.len() as u64;
+            if self.unchecked_bytes >= CHECKED_BYTES {
+                storage.require_room().await?;
+                self.unchecked_bytes = 0;
+            }
             size += chunk.len() as u64;
             if let Err(rejected) = self.check_size(name, size, chunk.len() as u64) {
                 return Ok(Err(rejected));
@@ -234,6 +260,22 @@ impl UploadReceiver {
         }
         let media_type = kind.media_type().to_owned();
         Ok(Ok(Content { size, media_type, sha256: hash.finalize().into() }))
+    }
+
+    /// Counts the bytes of a file that a customer has uploaded. Returns the error if it is too much.
+    async fn count(&self, content: Content) -> Result<Result<Content, UserError>, ServiceError> {
+        if !self.is_customer {
+            return Ok(Ok(content));
+        }
+        let mut connection = self.services.database.read().await?;
+        let (uploader, bytes) = (self.uploader, content.size);
+        let counted = rate_limit::count_bytes(&self.services, &mut connection, uploader, bytes);
+        Ok(counted.await?.map(|()| content).map_err(|retry_after| {
+            too_much_in_a_day(
+                self.services.settings.limits.customer_upload_bytes_per_day,
+                retry_after,
+            )
+        }))
     }
 
     /// Checks the size of a file so far, and counts its latest chunk towards the total.
@@ -282,6 +324,17 @@ fn too_many_unused(max: u32) -> UserError {
     let message = format!(
         "At most {max} files of one account can be uploading at a time, or wait to be attached. \
          Send your text without files, or try again when your other uploads have ended."
+    );
+    error(UserErrorCode::TooMany, message)
+}
+
+fn too_much_in_a_day(max: u64, retry_after: TimeDelta) -> UserError {
+    // Rounded up, so that a file of this size is accepted then.
+    let minutes = retry_after.num_minutes() + 1;
+    let unit = if minutes == 1 { "minute" } else { "minutes" };
+    let message = format!(
+        "At most {max} bytes of files are accepted from you in 24 hours. Send your text without \
+         files, or try again in {minutes} {unit}."
     );
     error(UserErrorCode::TooMany, message)
 }

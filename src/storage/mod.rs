@@ -29,6 +29,10 @@ use crate::domain::ids::AttachmentId;
 const BUCKET_PART: usize = 5 * 1024 * 1024;
 /// The size of the parts of an upload to a folder.
 const FOLDER_PART: usize = 256 * 1024;
+/// How many bytes uploads leave free on the disk of a folder, which Postgres may share.
+const RESERVE: u64 = 1 << 30;
+/// The part of a small disk that they leave free instead, if that is less: 5 %.
+const RESERVED_PART: u64 = 20;
 /// The name of the file with the bytes that are stored under an id.
 const CONTENT: &str = "content";
 /// The name of the folder or object with the id of the storage.
@@ -58,6 +62,17 @@ pub enum StorageError {
         expected: Uuid,
         /// The id of this storage.
         found: Option<Uuid>,
+    },
+    /// The disk of the folder has no room for uploads.
+    #[error(
+        "only {free} bytes are free on the disk of the storage folder, and uploads leave {reserve}: \
+         enlarge the disk, or delete what does not belong to Ticketwire"
+    )]
+    Full {
+        /// The free bytes.
+        free: u64,
+        /// How many bytes uploads leave free.
+        reserve: u64,
     },
 }
 
@@ -118,6 +133,18 @@ impl Storage {
     /// The settings are invalid.
     pub fn in_s3(settings: S3Settings) -> Result<Self, StorageError> {
         Ok(Self { store: s3_store(settings)?, folder: None })
+    }
+
+    /// Checks that a folder has room for an upload. A bucket always has, and so has a disk of which the
+    /// system says nothing.
+    ///
+    /// # Errors
+    /// Returns [`StorageError::Full`] if less than 1 GiB is free on the disk, or less than 5 % if that is
+    /// less.
+    pub async fn require_room(&self) -> Result<(), StorageError> {
+        let Some(folder) = self.folder.clone() else { return Ok(()) };
+        let disk = tokio::task::spawn_blocking(move || Disk::of(&folder)).await;
+        disk.ok().flatten().map_or(Ok(()), Disk::require_room)
     }
 
     /// Starts to store bytes under an id. They become visible when the writer finishes.
@@ -314,12 +341,38 @@ impl Storage {
 /// Returns how many bytes are free on the disk of a folder or of its nearest parent that exists, or
 /// `None` if the system does not say, as of a folder whose server does not answer.
 pub fn free_bytes(folder: &std::path::Path) -> Option<u64> {
-    // A relative path that does not exist has no parent that does.
-    let folder = std::path::absolute(folder).ok()?;
-    let mut asked = folder.ancestors().map(rustix::fs::statvfs);
-    let missing = |error: &Errno| matches!(*error, Errno::NOENT | Errno::NOTDIR);
-    let disk = asked.find(|disk| disk.as_ref().err().is_none_or(|error| !missing(error)))?.ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    Disk::of(folder).map(|disk| disk.free)
+}
+
+/// The disk of a folder.
+#[derive(Clone, Copy)]
+struct Disk {
+    /// Its free bytes.
+    free: u64,
+    /// Its size in bytes.
+    size: u64,
+}
+
+impl Disk {
+    /// Returns the disk of a folder or of its nearest parent that exists, if the system says.
+    fn of(folder: &std::path::Path) -> Option<Self> {
+        // A relative path that does not exist has no parent that does.
+        let folder = std::path::absolute(folder).ok()?;
+        let mut asked = folder.ancestors().map(rustix::fs::statvfs);
+        let missing = |error: &Errno| matches!(*error, Errno::NOENT | Errno::NOTDIR);
+        let is_found = |disk: &Result<_, Errno>| disk.as_ref().err().is_none_or(|e| !missing(e));
+        let disk = asked.find(is_found)?.ok()?;
+        Some(Self {
+            free: disk.f_bavail.saturating_mul(disk.f_frsize),
+            size: disk.f_blocks.saturating_mul(disk.f_frsize),
+        })
+    }
+
+    fn require_room(self) -> Result<(), StorageError> {
+        let Self { free, size } = self;
+        let reserve = RESERVE.min(size / RESERVED_PART);
+        if free < reserve { Err(StorageError::Full { free, reserve }) } else { Ok(()) }
+    }
 }
 
 /// Checks that this process may write to a folder, or create it.
@@ -462,5 +515,25 @@ impl UploadWriter {
             tracing::debug!(%error, "cancelling a failed upload failed");
         }
         failure.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uploads_leave_a_gibibyte_or_the_twentieth_part_of_a_small_disk() {
+        let refused = |free, size| Disk { free, size }.require_room().is_err();
+        for (free, size, is_refused) in [
+            (1 << 30, 1 << 40, false),
+            ((1 << 30) - 1, 1 << 40, true),
+            (5 << 20, 100 << 20, false),
+            ((5 << 20) - 1, 100 << 20, true),
+            // A file system that does not say how large it is.
+            (0, 0, false),
+        ] {
+            assert_eq!(refused(free, size), is_refused, "{free} of {size}");
+        }
     }
 }

@@ -1102,3 +1102,35 @@ async fn uploads_held_by_one_account_are_limited_and_those_of_others_go_through(
     assert_eq!(metric(&server, &refused_by("uploads")).await, Some(1.0));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bytes_that_a_customer_uploads_in_a_day_are_limited() {
+    let flags = [
+        ("limits.customer_upload_bytes_per_day", "1000".to_owned()),
+        ("storage.folder", folder("bytes").display().to_string()),
+    ];
+    let server = TestServer::start_with(&flags).await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let send = async |client: &Client, sizes: &[usize]| {
+        let contents = sizes.iter().map(|size| vec![b'x'; *size]).collect::<Vec<_>>();
+        let files = contents.iter().map(|bytes| ("file", &bytes[..])).collect::<Vec<_>>();
+        let answer = exchange(&server, &multipart(client, CREATE, ticket(), &files)).await;
+        answer.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned()
+    };
+    let accepted = |answer: &str| answer.contains("\"userErrors\":[]");
+    let first = send(&anna, &[400, 500]).await;
+    assert!(accepted(&first), "{first}");
+    let refused = send(&anna, &[200]).await;
+    assert!(refused.contains("TOO_MANY"), "{refused}");
+    let advice = "At most 1000 bytes of files are accepted from you in 24 hours. Send your text without files, or try again in 144 minutes.";
+    assert!(refused.contains(advice), "{refused}");
+    assert_eq!(rows(&server, "size IS NOT NULL").await, 2);
+    // What fits, and what staff send.
+    for answer in [send(&anna, &[90]).await, send(&marta, &[5000]).await] {
+        assert!(accepted(&answer), "{answer}");
+    }
+    server.clock.advance(TimeDelta::hours(24));
+    let later = send(&anna, &[1000]).await;
+    assert!(accepted(&later), "{later}");
+    server.stop().await;
+}
