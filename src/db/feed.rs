@@ -114,8 +114,8 @@ pub async fn lock_head(db: &mut Connection) -> Result<i64, DbError> {
 /// database and the files that store the feed. A dump is always loaded into other files. A snapshot
 /// of the whole cluster has the same ones.
 ///
-/// A connection always leads to the same database of the same cluster, and to the same timeline: a
-/// server that accepts writes keeps its own, and the others cannot tell theirs in this way.
+/// A connection always leads to the same database of the same cluster. The timeline of a server changes
+/// only while it is a standby, and there this query fails, so that nothing is remembered.
 static HERE: LazyLock<String> = LazyLock::new(|| {
     let system =
         remembered("system_identifier", "SELECT system_identifier FROM pg_control_system()");

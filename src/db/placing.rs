@@ -135,7 +135,7 @@ const MAX_HEAD_SIZE: usize = 1 << 20;
 pub(super) fn placing(mark: usize, accounts: Option<&str>) -> String {
     let (lock_accounts, accounts_locked) = accounts.map(locking).unwrap_or_default();
     format!(
-        "{lock_accounts} current_epoch AS MATERIALIZED ({}), head AS MATERIALIZED (
+        "{lock_accounts} head AS MATERIALIZED (
              SELECT pos, xmin AS version FROM feed_head
              WHERE CASE WHEN ${mark} IS NULL OR pg_relation_size('feed_head') > {MAX_HEAD_SIZE}
                  THEN false
@@ -152,9 +152,14 @@ pub(super) fn placing(mark: usize, accounts: Option<&str>) -> String {
              SELECT head.pos + row_number() OVER (ORDER BY a.id), a.id, a.ticket_id, ${mark}
              FROM appended a CROSS JOIN head
              RETURNING pos
-         ), {}",
-        *CURRENT_EPOCH, MOVED
+         ), {MOVED}"
     )
+}
+
+/// Returns the expression `current_epoch (tag)`, which [`placing`] refers to. It has no row if an epoch
+/// must be opened first.
+pub(super) fn current_epoch() -> String {
+    format!("current_epoch AS MATERIALIZED ({})", *CURRENT_EPOCH)
 }
 
 /// Returns an expression that locks the accounts of an array if they are free, and the condition that
@@ -197,7 +202,7 @@ pub(super) struct PlacementRow {
     #[diesel(sql_type = Nullable<BigInt>)]
     head_mark: Option<i64>,
     #[diesel(sql_type = Nullable<Integer>)]
-    epoch: Option<i32>,
+    pub(super) epoch: Option<i32>,
     #[diesel(sql_type = Nullable<Bool>)]
     waited: Option<bool>,
     /// The ids of the events, with their tickets and their numbers in them.

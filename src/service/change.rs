@@ -2,10 +2,10 @@
 //!
 //! A change is decided on a ticket that was read without a lock, or as this node has just written it
 //! (`written.rs`), and written by a statement that compares what the decision was made on. If the ticket
-//! has changed in between or is locked, the change is decided again, at last on the locked ticket. Only
-//! what is written may be decided on a ticket that was not read. Changes that arrive together are written together
-//! (`grouping.rs`): each is decided on the ticket as those before it leave it. A ticket that others
-//! keep locked holds up its own changes only.
+//! has changed in between or is locked, the change is decided again: first on the ticket as it is read,
+//! then on the locked ticket. A ticket that was not read refuses nothing. Changes that arrive together
+//! are written together (`grouping.rs`): each is decided on the ticket as those before it leave it. A
+//! ticket that others keep locked holds up its own changes only.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -57,9 +57,11 @@ struct Group {
     tickets: HashMap<TicketId, Ticket>,
     /// The tickets that were not read: they may have changed since this node wrote them.
     unread: HashSet<TicketId>,
+    /// The epoch in which they were written.
+    epoch: Option<i32>,
     decided: Vec<Decided>,
     used: Used,
-    /// Those that the group cannot decide before it reads their tickets.
+    /// Those that are decided again, in a group of their own, on tickets that it reads.
     again: Vec<Waiting<Change>>,
     /// Those that the group cannot decide: they are made after it, one by one.
     later: Vec<Waiting<Change>>,
@@ -86,7 +88,7 @@ async fn process(services: Services, mut waiting: Vec<Waiting<Change>>, mut turn
 }
 
 /// Makes changes together: decides them, and writes them when it is their turn. Returns those that
-/// must be decided again without some of the others.
+/// must be decided again, without some of the others or on tickets that are read.
 async fn process_once(
     services: &Services,
     waiting: Vec<Waiting<Change>>,
@@ -138,12 +140,12 @@ impl Group {
         ids.sort_unstable();
         ids.dedup();
         ids.retain(|&id| match services.written.take(id) {
-            Some(ticket) => {
+            Some(written) if written.epoch == *self.epoch.get_or_insert(written.epoch) => {
                 self.unread.insert(id);
-                self.tickets.insert(id, ticket);
+                self.tickets.insert(id, written.ticket);
                 false
             }
-            None => true,
+            _ => true,
         });
         if !ids.is_empty() {
             let mut connection = services.database.read().await?;
@@ -191,6 +193,7 @@ impl Group {
                 *before = ticket.clone();
                 self.decided.push(Decided { waiting, ticket, events });
             }
+            Err(ServiceError::NotFound) if self.unread.contains(&id) => self.again.push(waiting),
             // An earlier equal call may have succeeded, but the caller may not see its result.
             Err(error @ ServiceError::NotFound) => waiting.answer(Err(error)),
             Err(error) if is_first && !change.is_keyed() => waiting.answer(Err(error)),
@@ -243,7 +246,7 @@ impl Group {
         if changes.is_empty() {
             return Ok(Saved::default());
         }
-        let saved = event::save(db, &changes, services.placing()).await;
+        let saved = event::save(db, &changes, services.placing(), self.epoch).await;
         let mut saved = saved.inspect_err(|_| services.announce_failure())?;
         services.announce(mem::take(&mut saved.placement));
         saved.unwritten.uncount(db).await;
@@ -276,8 +279,9 @@ impl Group {
                 let count = events.entry(ticket.id).or_default();
                 *count += i64::try_from(new.len()).unwrap_or(i64::MAX);
                 ticket.events += *count;
-                if decided.peek().is_none_or(|next| next.ticket.id != ticket.id) {
-                    services.written.add(ticket.clone());
+                let is_last = decided.peek().is_none_or(|next| next.ticket.id != ticket.id);
+                if let Some(epoch) = saved.epoch.filter(|_| is_last) {
+                    services.written.add(ticket.clone(), epoch);
                 }
                 waiting.answer(Ok(Made::Now(Box::new(ticket))));
                 continue;

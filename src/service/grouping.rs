@@ -314,8 +314,8 @@ where
     answered.await.unwrap_or_else(|_| Err(DbError::Panicked.into()))
 }
 
-/// Collects groups and processes them until nobody calls. Processes them in this task: to wake others
-/// takes longer than a group that is alone waits for them.
+/// Collects groups and processes them until nobody calls. Processes them in this task: to wake another
+/// one for each group would take a part of the time that a single call needs.
 async fn collect<C, F>(
     grouping: Arc<Grouping<C>>,
     process: impl Fn(Vec<Waiting<C>>, Turn<C>) -> F + Send + 'static,

@@ -777,3 +777,34 @@ async fn a_node_decides_again_what_another_node_has_changed_since_it_wrote_a_tic
     node.stop().await;
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_behind_another_is_not_refused_by_a_ticket_that_was_not_read() {
+    let flags = [("limits.staff_comments_per_minute", "1000".to_owned())];
+    let server = TestServer::start_with(&flags).await;
+    let node = server.second_node().await;
+    let there = node.address().to_string();
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    let (marta, boris) = (server.agent("Marta").await, server.agent("Boris").await);
+    let (ticket, other) = (anna.create_ticket("one").await, anna.create_ticket("two").await);
+    marta.comment(&other, "first").await;
+    boris.comment(&ticket, "first").await;
+    // Jonas may comment now. This node knows the ticket as it has written it.
+    assert_eq!(anna.at(&there).share(&ticket, &jonas.at(&there)).await, ["Jonas"]);
+    server.quiet().await;
+    let held = Held::begin(&server, "SELECT FROM attempts FOR UPDATE").await;
+    let behind = async {
+        until_waiting(&server, "WITH seen%").await;
+        let release = async {
+            for _ in 0..20 {
+                // Requests of an account wait for those under way, so another one sends these.
+                anna.account_id().await;
+            }
+            held.commit().await;
+        };
+        tokio::join!(boris.comment(&ticket, "second"), jonas.comment(&ticket, "third"), release);
+    };
+    tokio::join!(marta.comment(&other, "second"), behind);
+    node.stop().await;
+    server.stop().await;
+}

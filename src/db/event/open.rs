@@ -15,7 +15,9 @@ use uuid::Uuid;
 use super::{
     super::{
         Connection, DbError,
-        placing::{PLACEMENT, PLACEMENT_OF, Placement, PlacementRow, Placing, placing},
+        placing::{
+            PLACEMENT, PLACEMENT_OF, Placement, PlacementRow, Placing, current_epoch, placing,
+        },
         prepared::Prepare as _,
         rate_limit::Bucket,
         schema::sql_types::{EventAudience, TicketPriority, TicketStatus},
@@ -116,8 +118,9 @@ const FIRST_TERM: usize = 23;
 static OPEN: LazyLock<String> = LazyLock::new(|| {
     let (counting, unmet) = (counting(FIRST_DUE), uncounted(FIRST_DUE));
     let (placing, counted) = (placing(MARK, Some(REPORTERS)), counted(FIRST_DUE));
+    let epoch = current_epoch();
     format!(
-        "WITH {CHOSEN}, {counting}, unmet AS MATERIALIZED ({unmet}), {ACCEPTED},
+        "WITH {CHOSEN}, {epoch}, {counting}, unmet AS MATERIALIZED ({unmet}), {ACCEPTED},
          {INSERTED} true {APPENDED}, {placing}
          {SELECTED}, {counted}, {PLACEMENT} FROM {PLACEMENT_OF}"
     )
@@ -131,8 +134,9 @@ static OPEN_ON_TERMS: LazyLock<String> = LazyLock::new(|| {
         (claiming(FIRST_TERM, "accepted"), attaching(FIRST_TERM, "accepted", "($2)[f.place]"));
     let accounts = format!("{REPORTERS} || {}", terms::claimants(FIRST_TERM));
     let (placing, counted) = (placing(MARK, Some(&accounts)), counted(FIRST_DUE));
+    let epoch = current_epoch();
     format!(
-        "WITH {CHOSEN}, {counting}, {free}, unmet AS MATERIALIZED ({unmet}), {ACCEPTED}, {claiming},
+        "WITH {CHOSEN}, {epoch}, {counting}, {free}, unmet AS MATERIALIZED ({unmet}), {ACCEPTED}, {claiming},
          {INSERTED} {ALL_CLAIMED} {APPENDED}, {attaching}, {placing}
          {SELECTED}, {counted}, {PLACEMENT} FROM {PLACEMENT_OF}"
     )

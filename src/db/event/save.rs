@@ -18,7 +18,9 @@ use uuid::Uuid;
 use super::{
     super::{
         Connection, DbError,
-        placing::{PLACEMENT, PLACEMENT_OF, Placement, PlacementRow, Placing, placing},
+        placing::{
+            PLACEMENT, PLACEMENT_OF, Placement, PlacementRow, Placing, current_epoch, placing,
+        },
         prepared::Prepare as _,
         rate_limit::Bucket,
         schema::sql_types::{CommentVisibility, EventAudience, TicketPriority, TicketStatus},
@@ -83,6 +85,8 @@ pub struct Saved {
     pub unwritten: UnwrittenAttempts,
     /// Where the events of the tickets that were written are.
     pub placement: Placement,
+    /// The tag of the epoch in which they were written, or `None` if one must be opened first.
+    pub epoch: Option<i32>,
 }
 
 /// The tickets, and the numbers of events on which their changes were decided.
@@ -91,13 +95,15 @@ const SEEN: &str = "seen AS MATERIALIZED (
         FROM unnest($1, $2) WITH ORDINALITY AS n (id, seq, i)
     )";
 
-/// Locks each ticket that still has the number of events on which its change was decided. Tickets
+/// Locks each ticket that still has the number of events on which its change was decided, in the epoch
+/// of the decision, if there is one: after a failover, other events may have the same numbers. Tickets
 /// that another transaction has locked are left out: waiting would hold up the others. The limit has
 /// each ticket looked up by index.
 const LOCKED: &str = "locked AS MATERIALIZED (
         SELECT n.i, t.id FROM seen n
         CROSS JOIN LATERAL (
             SELECT id FROM tickets WHERE id = n.id AND event_seq = n.seq
+                AND ($47 IS NULL OR $47 = (SELECT tag FROM current_epoch))
             LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) t";
 /// Leaves out the tickets of which a change is refused.
 const MET: &str = "WHERE n.i <> ALL (ARRAY(SELECT place FROM unmet))";
@@ -157,10 +163,11 @@ const ADDED: &str = "commented AS (
         RETURNING id, ticket_id, seq
     )";
 
-/// The first parameters of what is counted and of the terms, and between them the mark of the placement.
+/// The first parameters of what is counted and of the terms, and between them the mark of the placement
+/// and the epoch of the decisions.
 const FIRST_DUE: usize = 40;
 const MARK: usize = 46;
-const FIRST_TERM: usize = 47;
+const FIRST_TERM: usize = 48;
 
 /// What the changes of a statement need besides their tickets, comments and events. To prepare and
 /// to start what they do not need would take a sixth of the time of a comment.
@@ -222,10 +229,11 @@ impl Needs {
         let claimants = self.terms.then(|| claimants(FIRST_TERM));
         let placing = placing(MARK, claimants.as_deref());
         format!(
-            "WITH {SEEN}, {counting} {free} {unmet} {LOCKED} {met}), {claiming}
+            "WITH {SEEN}, {}, {counting} {free} {unmet} {LOCKED} {met}), {claiming}
              {CHANGED} {summaries} {CHANGED_OF} {claimed} {RETURNED}, {ENTERED}, {ADDED}, {attaching} {placing}
              SELECT ARRAY(SELECT i FROM changed) AS written, {compared}, {PLACEMENT}
-             FROM {PLACEMENT_OF}"
+             FROM {PLACEMENT_OF}",
+            current_epoch()
         )
     }
 }
@@ -317,11 +325,13 @@ struct SavedRow {
 /// Saves changes of tickets, with their comments and events, in one statement, which also places the
 /// events if it may. Several changes of one ticket follow each other in the list and were decided in
 /// this order. The tickets that are not written were refused, have changed since their changes were
-/// decided, are locked or do not exist: nothing of them is stored.
+/// decided, are locked or do not exist: nothing of them is stored. With an epoch, in which the changes
+/// were decided, nothing is written in another one.
 pub async fn save(
     db: &mut Connection,
     changes: &[TicketChange<'_>],
     placing: Option<Placing>,
+    epoch: Option<i32>,
 ) -> Result<Saved, DbError> {
     let by_ticket = changes.chunk_by(|a, b| a.ticket.id == b.ticket.id).collect::<Vec<_>>();
     let mut values = Values::default();
@@ -333,11 +343,12 @@ pub async fn save(
     // With the summaries, a trigger changes the words of the search when the statement ends, and may wait
     // for the consumer that adds them. A statement that places events must not wait.
     let placing = placing.filter(|_| !needs.summaries);
-    let saved = values.execute(db, needs, placing).await?;
+    let saved = values.execute(db, needs, placing, epoch).await?;
     let event = |id, ticket, seq| {
         let changes = by_ticket.iter().find(|changes| changes[0].ticket.id == ticket)?;
         appended_event(changes, id, seq)
     };
+    let epoch = saved.placement.epoch;
     let placement = saved.placement.placement(placing, event);
     let tickets = |places: Vec<i32>| {
         let ticket = |place: i32| {
@@ -349,7 +360,7 @@ pub async fn save(
     let (written, refused) = (tickets(saved.written), tickets(saved.unmet));
     let unwritten = changes.iter().filter(|change| !written.contains(&change.ticket.id));
     let (full, unwritten) = saved.counted.split(due, unwritten.filter_map(|change| change.counted));
-    Ok(Saved { written, refused, full, unwritten, placement })
+    Ok(Saved { written, refused, full, unwritten, placement, epoch })
 }
 
 /// Returns a ticket's event with a number, as the log has it. `changes` are those of the ticket.
@@ -423,7 +434,7 @@ pub async fn save_change(
 
 /// Saves changes of different tickets that the transaction has locked.
 async fn save_locked(db: &mut Connection, changes: &[TicketChange<'_>]) -> Result<(), DbError> {
-    if changes.is_empty() || save(db, changes, None).await?.written.len() == changes.len() {
+    if changes.is_empty() || save(db, changes, None, None).await?.written.len() == changes.len() {
         return Ok(());
     }
     Err(DbError::Value("a ticket has changed although it was locked".into()))
@@ -476,6 +487,7 @@ impl<'a> Values<'a> {
         db: &mut Connection,
         needs: Needs,
         placing: Option<Placing>,
+        epoch: Option<i32>,
     ) -> Result<SavedRow, DbError> {
         let Self { tickets: t, latest: l, comments: c, events: e, due, terms } = self;
         let (buckets, fills): (Vec<_>, Vec<_>) = due.fills.into_iter().unzip();
@@ -525,7 +537,8 @@ impl<'a> Values<'a> {
             .bind::<Array<Interval>, _>(fills)
             .bind::<Interval, _>(due.within)
             .bind::<Timestamptz, _>(due.now)
-            .bind::<Nullable<BigInt>, _>(placing.map(|placing| placing.mark));
+            .bind::<Nullable<BigInt>, _>(placing.map(|placing| placing.mark))
+            .bind::<Nullable<Integer>, _>(epoch);
         // `get_result` would return at the first row, which Postgres sends before it commits.
         let rows = if needs.terms {
             bind_terms!(statement, terms).prepared().load(db).await?
