@@ -463,8 +463,8 @@ section! {
         /// The same for one member of staff.
         staff_comments_per_minute: u32 = "300", 0..=100_000;
         /// How often one customer may call `updatePreferences` and, if that changes something,
-        /// `updateTicket`, `markTicketRead`, `markNotificationsRead` and `setTicketMail` a minute, on
-        /// all nodes. With 0, there is no limit.
+        /// `updateTicket` and `setTicketMail` a minute, on all nodes. `markTicketRead` and
+        /// `markNotificationsRead` count apart, up to five times as often. With 0, there is no limit.
         customer_changes_per_minute: u32 = "60", 0..=100_000;
         /// How many customers and handoff links one service token may create or update a minute, on
         /// all nodes. With 0, there is no limit.

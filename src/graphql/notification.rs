@@ -134,7 +134,8 @@ pub struct NotificationMutation;
 
 #[Object]
 impl NotificationMutation {
-    /// Marks some or all of your notifications as read.
+    /// Marks some or all of your notifications as read. Fails with `RATE_LIMITED` if a customer sets more
+    /// marks within a minute than the installation allows.
     async fn mark_notifications_read(
         &self,
         ctx: &Context<'_>,

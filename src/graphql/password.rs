@@ -135,8 +135,8 @@ impl PasswordMutation {
     ///
     /// User errors: `INVALID_CREDENTIALS` for a wrong current password; `REQUIRED`,
     /// `TOO_LONG` or `WEAK_PASSWORD` for the new one; `MISMATCH` if the two new passwords
-    /// differ; `EXPIRED` if your session ended meanwhile. Too many wrong passwords are
-    /// `RATE_LIMITED`. An account without a password gets its first one with
+    /// differ; `EXPIRED` if your session ended meanwhile. Too many
+    /// passwords, or changes within an hour, are `RATE_LIMITED`. An account without a password gets its first one with
     /// `requestPasswordReset`.
     async fn change_password(
         &self,

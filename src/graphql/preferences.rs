@@ -163,7 +163,8 @@ impl PreferencesMutation {
     /// Stops the mail to you about one ticket, like the unsubscribe link in a mail, or starts it
     /// again. Notifications are not affected. Setting what is already set changes nothing.
     ///
-    /// Fails with `NOT_FOUND` if you may not see the ticket.
+    /// Fails with `NOT_FOUND` if you may not see the ticket, and with `RATE_LIMITED` if a customer makes
+    /// more changes within a minute than the installation allows.
     async fn set_ticket_mail(
         &self,
         ctx: &Context<'_>,

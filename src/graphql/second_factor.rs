@@ -362,7 +362,7 @@ impl SecondFactorMutation {
     ///
     /// User errors: `INVALID` for a malformed code, `INVALID_CODE` for a wrong one, and
     /// `EXPIRED` if no authenticator was started in the last 10 minutes or your session ended
-    /// meanwhile. Too many wrong codes are `RATE_LIMITED`.
+    /// meanwhile. Too many wrong codes, or changes within an hour, are `RATE_LIMITED`.
     async fn confirm_second_factor(
         &self,
         ctx: &Context<'_>,
@@ -395,7 +395,7 @@ impl SecondFactorMutation {
     /// `REAUTHENTICATION_REQUIRED` if you have not called `reauthenticate` in the last 10 minutes; a
     /// recent sign-in is not enough. Other user errors: `NOT_FOUND` if you have no such second
     /// factor, `SECOND_FACTOR_REQUIRED` if it is the last one of an account that must have one, and
-    /// `EXPIRED` if your session ended meanwhile.
+    /// `EXPIRED` if your session ended meanwhile. Too many changes within an hour are `RATE_LIMITED`.
     async fn remove_second_factor(
         &self,
         ctx: &Context<'_>,

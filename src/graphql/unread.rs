@@ -42,7 +42,8 @@ impl UnreadMutation {
     /// message of their `notifications` stream.
     ///
     /// Fails with `NOT_FOUND` if you may not see the ticket. An `upTo` that is not an event of
-    /// the ticket, or one that you may not see, is the user error `NOT_FOUND`.
+    /// the ticket, or one that you may not see, is the user error `NOT_FOUND`. Fails with `RATE_LIMITED`
+    /// if a customer sets more marks within a minute than the installation allows.
     async fn mark_ticket_read(
         &self,
         ctx: &Context<'_>,

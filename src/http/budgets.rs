@@ -64,6 +64,8 @@ pub struct Budgets {
     metrics: Metrics,
     requests: Slots,
     turns: Turns,
+    links: Slots,
+    link_turns: Turns,
     message_turns: Turns,
     document_turns: Turns,
     sockets: Slots,
@@ -110,6 +112,8 @@ impl Budgets {
             metrics,
             requests: Slots::default(),
             turns: Turns::default(),
+            links: Slots::default(),
+            link_turns: Turns::default(),
             message_turns: Turns::default(),
             document_turns: Turns::default(),
             sockets: Slots::default(),
@@ -128,14 +132,12 @@ impl Budgets {
     /// The caller has too many under way.
     pub fn request(&self, actor: &Actor, origin: &ClientOrigin) -> Result<Slot, LimitReached> {
         let max = max(actor, self.limits.requests, self.limits.anonymous_requests);
-        self.request_of(party(actor, origin), max)
+        self.requests.take(party(actor, origin), max).ok_or_else(|| self.too_many_requests(max))
     }
 
-    fn request_of(&self, party: Party, max: usize) -> Result<Slot, LimitReached> {
-        self.requests.take(party, max).ok_or_else(|| {
-            let message = format!("At most {max} requests run at the same time for you.");
-            self.refuse(Limit::Requests, message, 1)
-        })
+    fn too_many_requests(&self, max: usize) -> LimitReached {
+        let message = format!("At most {max} requests run at the same time for you.");
+        self.refuse(Limit::Requests, message, 1)
     }
 
     /// Waits until an accepted query or mutation may be executed.
@@ -144,20 +146,23 @@ impl Budgets {
     /// The caller's other requests took too long.
     pub async fn turn(&self, actor: &Actor, origin: &ClientOrigin) -> Result<Turn, LimitReached> {
         let max = self.parallel_requests(actor);
-        self.turn_of(party(actor, origin), max, share(actor)).await
+        self.within_turn_time(max, self.turns.take(party(actor, origin), max, share(actor))).await
     }
 
-    async fn turn_of(&self, party: Party, max: usize, share: Share) -> Result<Turn, LimitReached> {
-        let turn = self.turns.take(party, max, share);
+    async fn within_turn_time(
+        &self,
+        max: usize,
+        turn: impl Future<Output = Turn>,
+    ) -> Result<Turn, LimitReached> {
         time::timeout(self.limits.turn_time, turn).await.map_err(|_| {
             let message = format!("Your {max} earlier requests take too long.");
             self.refuse(Limit::Requests, message, 1)
         })
     }
 
-    /// Takes the slot of a request by a link and waits for its turn, among the queries and mutations of
-    /// the link's account, or else of the caller's network. Whether the account is staff is not known
-    /// yet, so it may use what a customer may.
+    /// Takes the slot of a request by a link and waits for its turn, among those by links of the same
+    /// account, or else of the caller's network. Whether the account is staff is not known yet, so as
+    /// many run at the same time as of a customer, and as many may wait as of staff.
     ///
     /// # Errors
     /// Too many are under way, or they took too long.
@@ -165,8 +170,8 @@ impl Budgets {
         let limits = &self.limits;
         let (party, max, parallel, share) = match follower {
             Follower::Account(id) => {
-                let (max, parallel) = (limits.requests, limits.parallel_requests);
-                (Party::Account(id), max.customer, parallel.customer, Share::Request)
+                let (max, parallel) = (limits.requests.staff, limits.parallel_requests.customer);
+                (Party::Account(id), max, parallel, Share::Request)
             }
             Follower::Stranger(origin) => {
                 let (max, parallel) =
@@ -174,8 +179,9 @@ impl Budgets {
                 (Party::Network(origin.network()), max, parallel, Share::Core)
             }
         };
-        let slot = self.request_of(party, max)?;
-        Ok((slot, self.turn_of(party, parallel, share).await?))
+        let slot = self.links.take(party, max).ok_or_else(|| self.too_many_requests(max))?;
+        let turn = self.link_turns.take(party, parallel, share);
+        Ok((slot, self.within_turn_time(parallel, turn).await?))
     }
 
     /// Waits until a caller's stream may start, or a message of it be executed: half as many at the

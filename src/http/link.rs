@@ -1,5 +1,5 @@
-//! Requests by links, which carry no session. They use the connections of requests, so each runs in the
-//! turn of its caller and within the budget of a request, as a query does.
+//! Requests by links, which carry no session. They use the connections of requests, so each runs in a
+//! turn and within the budget of a request, as a query does.
 
 use std::pin::Pin;
 

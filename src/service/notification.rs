@@ -46,8 +46,8 @@ pub async fn unread(actor: &Actor, services: &Services) -> Result<i64, ServiceEr
 /// how many unread ones are left.
 ///
 /// # Errors
-/// Returns an error if nobody is signed in, and [`ServiceError::TooFrequent`] if a customer has made too
-/// many changes within a minute.
+/// Returns an error if nobody is signed in, and [`ServiceError::TooFrequent`] if a customer has set too
+/// many marks within a minute.
 pub async fn mark_read(
     actor: &Actor,
     services: &Services,
@@ -55,7 +55,7 @@ pub async fn mark_read(
 ) -> Result<i64, ServiceError> {
     let (account, scope) = (recipient(actor)?, policy::ticket_scope(actor));
     let mut connection = services.database.read().await?;
-    let counted = CountedWrite { kind: Write::Change, actor: *actor, account };
+    let counted = CountedWrite { kind: Write::Mark, actor: *actor, account };
     rate_limit::count_write(services, &mut connection, counted).await?;
     if !notification::mark_read(&mut connection, account, ids, services.ambient.now()).await? {
         rate_limit::uncount_write(services, &mut connection, counted).await?;

@@ -73,6 +73,8 @@ pub(super) enum Write {
     Comment,
     /// Changing tickets and preferences.
     Change,
+    /// Marking tickets and notifications as read.
+    Mark,
 }
 
 /// A write that counts towards a limit of its author.

@@ -83,6 +83,10 @@ const INVITATIONS_BY_CUSTOMER: (i32, TimeDelta) = (20, TimeDelta::hours(1));
 const INVITATIONS_BY_STAFF: (i32, TimeDelta) = (100, TimeDelta::hours(1));
 const INVITATIONS_OF_ADDRESS_BY_ONE: (i32, TimeDelta) = (3, TimeDelta::days(1));
 
+/// How many marks an account may set for each change that it may make: programs mark as read whatever
+/// they show.
+const MARKS_OF_CHANGE: u32 = 5;
+
 /// An attempt that has been counted.
 pub(super) struct CountedAttempt {
     /// What is uncounted if it succeeds.
@@ -137,8 +141,9 @@ pub(super) async fn count(
             passwords = Some(bucket(&["verified", name, whose, subject], limit));
         }
     }
-    add_to(&buckets, services, &mut connection).await?;
+    // First: a call that it refuses is no guess.
     add_to(passwords.as_slice(), services, &mut connection).await?;
+    add_to(&buckets, services, &mut connection).await?;
     Ok(CountedAttempt { refundable: buckets, passwords })
 }
 
@@ -206,10 +211,13 @@ fn write_limit(services: &Services, write: CountedWrite) -> (&'static str, u32, 
         Write::Comment => {
             ("comments", limits.customer_comments_per_minute, metrics::Limit::Comments)
         }
-        Write::Change => {
-            let per_minute = limits.customer_changes_per_minute;
-            let per_minute = if write.actor.is_staff() { 0 } else { per_minute };
-            ("changes", per_minute, metrics::Limit::Changes)
+        Write::Change | Write::Mark if write.actor.is_staff() => {
+            ("changes", 0, metrics::Limit::Changes)
+        }
+        Write::Change => ("changes", limits.customer_changes_per_minute, metrics::Limit::Changes),
+        Write::Mark => {
+            let per_minute = limits.customer_changes_per_minute.saturating_mul(MARKS_OF_CHANGE);
+            ("marks", per_minute, metrics::Limit::Changes)
         }
     }
 }

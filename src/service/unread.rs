@@ -56,8 +56,8 @@ pub async fn counts(actor: &Actor, services: &Services) -> Result<TicketCounts, 
 ///
 /// # Errors
 /// Returns an error if the actor may not see the ticket, and a user error if the event is not
-/// one of the ticket's that they may see. Returns [`ServiceError::TooFrequent`] if a customer has made
-/// too many changes within a minute.
+/// one of the ticket's that they may see. Returns [`ServiceError::TooFrequent`] if a customer has set
+/// too many marks within a minute.
 pub async fn mark_read(
     actor: &Actor,
     services: &Services,
@@ -77,7 +77,7 @@ pub async fn mark_read(
             Some(position.ok_or_else(unknown_event)?)
         }
     };
-    let counted = CountedWrite { kind: Write::Change, actor: *actor, account: reader.account };
+    let counted = CountedWrite { kind: Write::Mark, actor: *actor, account: reader.account };
     rate_limit::count_write(services, &mut connection, counted).await?;
     if !unread::mark_read(&mut connection, id, reader, position).await? {
         rate_limit::uncount_write(services, &mut connection, counted).await?;
