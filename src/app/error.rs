@@ -73,7 +73,7 @@ pub enum StartError {
     /// The place of a backup is a URL of another kind than that of a bucket.
     #[error(
         "{0} cannot be the place of a backup: name a folder, a file whose name ends in .tar, or \
-         s3://BUCKET/PREFIX on the server of `storage.s3`. A folder or file with such a name is ./{0}"
+         s3://BUCKET/PREFIX on the server of `storage.s3`. To use a folder or file of that name, write ./{0}"
     )]
     UnsupportedPlace(String),
     /// The embedded database failed.

@@ -33,7 +33,7 @@ fn line(key: &Key, Loaded { values, sources, .. }: &Loaded) -> Result<String, Co
     let Some(value) = value else { return Ok(format!("# {} is not set\n", key.name)) };
     let value = match key {
         _ if key.is_secret() => "\"***\"".to_owned(),
-        _ if key.is_quoted() => toml::Value::String(value).to_string(),
+        _ if key.is_quoted() => toml::Value::String(without_credentials(value)).to_string(),
         _ => value,
     };
     let source = match sources.get(key.name) {
@@ -43,4 +43,14 @@ fn line(key: &Key, Loaded { values, sources, .. }: &Loaded) -> Result<String, Co
         Some(Source::Flag) => "flag",
     };
     Ok(format!("{} = {value} # {source}\n", key.name))
+}
+
+/// Masks what stands before the host of a URL.
+fn without_credentials(value: String) -> String {
+    let Some((scheme, rest)) = value.split_once("://") else { return value };
+    let host = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    match host.rfind('@') {
+        Some(at) => format!("{scheme}://***{}", &rest[at..]),
+        None => value,
+    }
 }

@@ -38,6 +38,7 @@ async fn config_show_prints_each_value_in_effect_with_its_source_and_no_secret()
         ("DATABASE_URL", "postgres://desk:hunter2@localhost/desk"),
         ("TICKETWIRE_LISTEN", "127.0.0.1:2"),
         ("TICKETWIRE_BRANDING_NAME", "A \"B\""),
+        ("TICKETWIRE_TRACING_OTLP_ENDPOINT", "https://user:hunter2@collector/v1"),
     ];
     let file = file.to_str().unwrap();
     let arguments = ["--config", file, "--data-dir", "/srv/data", "config", "show"];
@@ -51,6 +52,7 @@ async fn config_show_prints_each_value_in_effect_with_its_source_and_no_secret()
         "database.url = \"***\" # environment",
         "tickets.prefix = \"AB\" # file",
         "branding.name = 'A \"B\"' # environment",
+        "tracing.otlp_endpoint = \"https://***@collector/v1\" # environment",
         "tracing.sample_ratio = 0.1 # default",
         "# storage.folder is not set",
     ] {
