@@ -34,8 +34,8 @@ impl<T: Copy> SharedRead<T> {
         let result = read.await;
         match &result {
             Ok(value) => *latest = (number, Some(*value)),
-            Err(error) if error.is_unavailable() => *latest = (number, None),
-            // The next caller reads what this one could not.
+            Err(DbError::Unavailable(_)) => *latest = (number, None),
+            // The next caller reads what this one could not: its connection may be a good one.
             Err(_) => {}
         }
         result
