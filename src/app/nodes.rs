@@ -14,6 +14,7 @@ use crate::{
     crypto::seal::Keyring,
     db::{Database, DbError, installation, node},
     domain::{
+        attachment::OwnStorage,
         clock::Ambient,
         hex::hex,
         node::{Difference, Node, NodeReport},
@@ -186,9 +187,12 @@ impl Heartbeat {
     /// Reads the state of the storage of attachments, which becomes that of the installation if there
     /// is none yet.
     async fn refresh_storage(&self) -> Result<(), DbError> {
-        let expected = installation::storage_id(&mut *self.background.read().await?).await?;
+        let expected = installation::own_storage(&mut *self.background.read().await?).await?;
+        let is_unknown = matches!(expected, OwnStorage::Holding(_));
+        let before = self.storage.id();
         self.storage.refresh(expected).await;
-        if let (None, Some(id)) = (expected, self.storage.id()) {
+        // Not in the beat that gave it: two nodes may have given a bucket one each.
+        if let Some(id) = self.storage.id().filter(|&id| is_unknown && before == Some(id)) {
             installation::adopt_storage(&mut *self.background.read().await?, id).await?;
         }
         Ok(())

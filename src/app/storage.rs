@@ -8,8 +8,9 @@ use std::{
 use super::error::{StartError, unusable_setting};
 use crate::{
     config::{Config, S3Config, Secret},
-    db::{Database, installation},
-    storage::{self, S3Settings, Storage},
+    db::{Database, attachment, installation},
+    domain::{attachment::OwnStorage, clock::Ambient},
+    storage::{self, S3Settings, Storage, StorageError},
 };
 
 /// Returns the configured storage. `None` with your own database and neither folder nor bucket:
@@ -32,18 +33,33 @@ pub fn set_up(config: &Config) -> Result<Option<Storage>, StartError> {
     Storage::in_folder(&folder).map(Some).map_err(failed)
 }
 
-/// Accepts the configured storage in place of the one that the installation used. If no server has
-/// used it yet, the next one does.
+/// Accepts the configured storage in place of the one that the installation used, and gives it an id if
+/// it has none. Returns how many of the newest attachments were looked for if it has none of them.
 ///
 /// # Errors
 /// No storage is configured, or it or the database failed.
-pub async fn accept_storage(config: &Config, database: &Database) -> Result<(), StartError> {
+pub async fn accept_storage(
+    config: &Config,
+    database: &Database,
+    ambient: &Ambient,
+) -> Result<Option<usize>, StartError> {
     let storage = set_up(config)?.ok_or_else(|| {
         unusable_setting("storage.folder", "is not set, nor is storage.s3.bucket".to_owned())
     })?;
+    let newest = attachment::newest(&mut *database.read().await?).await?;
+    let accepted = async {
+        storage.create_folder()?;
+        let id = storage.identity(ambient.uuid()).await?;
+        storage.give_identity_to_owner(id)?;
+        match storage.require(&OwnStorage::Holding(newest)).await {
+            Err(StorageError::Empty(files)) => Ok((id, Some(files))),
+            holds => holds.map(|()| (id, None)),
+        }
+    };
     let failed = |error| unusable_setting("storage", format!("cannot be used: {error}"));
-    let id = storage.known_identity().await.map_err(failed)?;
-    Ok(installation::replace_storage(&mut *database.read().await?, id).await?)
+    let (id, missing) = accepted.await.map_err(failed)?;
+    installation::replace_storage(&mut *database.read().await?, Some(id)).await?;
+    Ok(missing)
 }
 
 /// Returns how many bytes are free on the disk of a folder or of its nearest parent that exists, or

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{error::StartError, storage};
 use crate::{
     config::Config,
-    domain::clock::Ambient,
+    domain::{attachment::OwnStorage, clock::Ambient},
     metrics::Metrics,
     storage::{Storage, StorageError},
 };
@@ -44,8 +44,14 @@ struct Known {
     problem: Option<String>,
 }
 
-/// The id, and the free bytes of a folder.
-type Reading = (Result<Option<Uuid>, StorageError>, Option<u64>);
+/// What was found.
+struct Reading {
+    /// What was expected.
+    expected: OwnStorage,
+    id: Result<Option<Uuid>, StorageError>,
+    /// The free bytes of a folder.
+    free: Option<u64>,
+}
 
 impl StorageWatch {
     /// Watches the configured storage. Nothing is read yet.
@@ -88,7 +94,7 @@ impl StorageWatch {
         self.0.storage.is_some()
     }
 
-    /// Returns the id of the storage, or `None` if there is none, or a problem.
+    /// Returns the id of the storage. `None` if there is none, or if [`problem`](Self::problem) says why.
     pub fn id(&self) -> Option<Uuid> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner).id
     }
@@ -98,14 +104,16 @@ impl StorageWatch {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner).problem.clone()
     }
 
-    /// Reads the state, for at most five seconds. A problem is logged when it begins. The storage must
-    /// have the id `expected`; it gets one only if that is `None`.
-    pub async fn refresh(&self, expected: Option<Uuid>) {
+    /// Reads the state, for at most five seconds. A problem is logged when it begins. The storage must be
+    /// the expected one; it gets an id only if that of the installation is not known.
+    pub async fn refresh(&self, expected: OwnStorage) {
         let Some(storage) = self.0.storage.clone() else { return };
         let new = self.0.ambient.as_ref().map(Ambient::uuid);
-        let reading = self.0.call.run(TIMEOUT, || read(storage, expected, new)).await;
+        let reading = self.0.call.run(TIMEOUT, || read(storage, expected.clone(), new)).await;
         let (id, free) = match reading {
-            Ok((id, free)) => (id.map_err(|error| error.to_string()), free),
+            // It had begun before, and answers another question.
+            Ok(reading) if reading.expected != expected => return,
+            Ok(Reading { id, free, .. }) => (id.map_err(|error| error.to_string()), free),
             Err(failure) => (Err(failure.to_string()), None),
         };
         self.0.metrics.set_storage_free_bytes(free);
@@ -120,16 +128,20 @@ impl StorageWatch {
     }
 }
 
-/// Reads the id, which must be `expected`. Without that, it is `new` if the storage has none yet.
-async fn read(storage: Storage, expected: Option<Uuid>, new: Option<Uuid>) -> Reading {
+/// Reads the id of the expected storage. If it is not known, the storage gets `new` if it has none yet.
+async fn read(storage: Storage, expected: OwnStorage, new: Option<Uuid>) -> Reading {
     let folder = storage.folder().map(ToOwned::to_owned);
     let free = spawn_blocking(move || storage::free_bytes(&folder?)).await;
-    let id = match (expected, new) {
-        (Some(id), _) => storage.require_identity(id).await.map(|()| Some(id)),
-        (None, Some(new)) => storage.identity(new).await.map(Some),
-        (None, None) => storage.known_identity().await,
-    };
-    (id, free.ok().flatten())
+    let id = async {
+        storage.require(&expected).await?;
+        match (&expected, new) {
+            (OwnStorage::Id(id), _) => Ok(Some(*id)),
+            (_, Some(new)) => storage.identity(new).await.map(Some),
+            (_, None) => storage.known_identity().await,
+        }
+    }
+    .await;
+    Reading { expected, id, free: free.ok().flatten() }
 }
 
 /// Why a call has found nothing.

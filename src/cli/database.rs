@@ -88,12 +88,17 @@ pub(super) async fn accept_storage(config: &Config) -> CliResult {
     let accepted = async {
         let database = store.connect(config)?;
         app::bring_up_to_date(config, &database).await?;
-        app::accept_storage(config, &database).await
+        app::accept_storage(config, &database, &app::ambient()).await
     }
     .await;
     store.close().await;
-    accepted?;
-    print("The configured storage of attachments is accepted.\n")
+    print(&match accepted? {
+        None => "The configured storage of attachments is accepted.\n".to_owned(),
+        Some(files) => format!(
+            "WARNING: The configured storage of attachments is accepted, but has none of the {files} \
+             newest attachments. If that is a mistake, run the command again with the right one.\n"
+        ),
+    })
 }
 
 async fn open_epoch(database: &Database) -> Result<(), DbError> {

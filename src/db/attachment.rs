@@ -259,6 +259,19 @@ pub async fn complete(
     Ok(())
 }
 
+/// Returns the ids of the newest files that are attached, ten at most.
+pub async fn newest(db: &mut Connection) -> Result<Vec<AttachmentId>, DbError> {
+    let ids = attachments::table
+        .filter(attachments::ticket_id.is_not_null())
+        .filter(attachments::size.is_not_null())
+        .order(attachments::id.desc())
+        .limit(10)
+        .select(attachments::id)
+        .load::<Uuid>(db)
+        .await?;
+    Ok(ids.into_iter().map(AttachmentId).collect())
+}
+
 /// Attaches an uploaded file to a ticket's description or to a comment. Returns `false` if the
 /// file belongs to another account, is already attached, or is being deleted.
 pub async fn attach(

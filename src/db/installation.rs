@@ -10,11 +10,12 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use super::{
-    Connection, DbError,
+    Connection, DbError, attachment,
     schema::installation::{self, table},
 };
 use crate::domain::{
     account::{EmailAddress, Locale},
+    attachment::OwnStorage,
     clock::Timestamp,
 };
 
@@ -59,9 +60,12 @@ pub async fn set_last_backup_at(db: &mut Connection, at: Timestamp) -> Result<()
     Ok(())
 }
 
-/// Returns the id of the storage of attachments, or `None` until a node has used one.
-pub async fn storage_id(db: &mut Connection) -> Result<Option<Uuid>, DbError> {
-    Ok(table.select(installation::storage_id).first(db).await?)
+/// Returns how the storage of attachments is recognised.
+pub async fn own_storage(db: &mut Connection) -> Result<OwnStorage, DbError> {
+    match table.select(installation::storage_id).first(db).await? {
+        Some(id) => Ok(OwnStorage::Id(id)),
+        None => Ok(OwnStorage::Holding(attachment::newest(db).await?)),
+    }
 }
 
 /// Stores the id of the storage of attachments, unless there is one.

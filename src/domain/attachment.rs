@@ -1,6 +1,7 @@
 //! Attachments: files on a ticket's description or on a comment.
 
 use unicode_normalization::UnicodeNormalization as _;
+use uuid::Uuid;
 
 use super::{
     character,
@@ -12,6 +13,15 @@ use super::{
 const MAX_NAME: usize = 255;
 /// The maximum length of what counts as the extension of a name, in characters.
 const MAX_EXTENSION: usize = 16;
+
+/// How the storage in which an installation keeps its attachments is recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OwnStorage {
+    /// By its id.
+    Id(Uuid),
+    /// The id is not known yet: it holds one of these files, if there are any.
+    Holding(Vec<AttachmentId>),
+}
 
 /// A file that is attached to a ticket or comment.
 #[derive(Clone, Debug)]

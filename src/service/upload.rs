@@ -31,7 +31,7 @@ use crate::{
 const FIELD: &str = "attachments";
 
 /// How many bytes of a request are received until the room is checked again. The uploads that a node
-/// receives at the same time, 100 by default, fit into what they leave free.
+/// receives at the same time, 100 by default, fit into the GiB that they leave free.
 const CHECKED_BYTES: u64 = 4 << 20;
 
 /// An uploaded file, or one that was rejected.
@@ -299,12 +299,8 @@ impl UploadReceiver {
 /// Checks that the storage is that of the installation. In another one, such as the folder of a disk
 /// that is not mounted, files would be lost, and would count as deleted.
 async fn require_own(services: &Services, storage: &Storage) -> Result<(), ServiceError> {
-    let id = installation::storage_id(&mut *services.database.read().await?).await?;
-    match id {
-        Some(id) => Ok(storage.require_identity(id).await?),
-        // No node has used one yet.
-        None => Ok(()),
-    }
+    let expected = installation::own_storage(&mut *services.database.read().await?).await?;
+    Ok(storage.require(&expected).await?)
 }
 
 fn error(code: UserErrorCode, message: impl Into<String>) -> UserError {

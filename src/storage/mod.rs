@@ -22,7 +22,7 @@ use rustix::{fs::Access, io::Errno};
 use tokio::fs;
 use uuid::Uuid;
 
-use crate::domain::ids::AttachmentId;
+use crate::domain::{attachment::OwnStorage, ids::AttachmentId};
 
 /// The size of the parts of an upload to a bucket: the minimum that S3 accepts. An upload keeps one
 /// part in memory.
@@ -52,7 +52,7 @@ pub enum StorageError {
     Name(#[from] object_store::path::Error),
     /// The storage is not the one in which the installation keeps its attachments.
     #[error(
-        "the attachment storage has {}, and that of the installation has the id {expected}: mount the \
+        "the attachment storage has {}, and that of the installation has the id {expected}: mount its \
          folder, or correct `storage.folder` or `storage.s3`. If all files have moved to this storage, \
          run `ticketwire accept-storage`",
         .found.map_or_else(|| "no id".to_owned(), |id| format!("the id {id}"))
@@ -63,6 +63,12 @@ pub enum StorageError {
         /// The id of this storage.
         found: Option<Uuid>,
     },
+    /// The storage has none of the files that it should have.
+    #[error(
+        "the attachment storage has none of the {0} newest attachments: mount the folder, or correct \
+         `storage.folder` or `storage.s3`. If they are lost, run `ticketwire accept-storage`"
+    )]
+    Empty(usize),
     /// The disk of the folder has no room for uploads.
     #[error(
         "only {free} bytes are free on the disk of the storage folder, and uploads leave {reserve}: \
@@ -288,6 +294,37 @@ impl Storage {
             Err(object_store::Error::NotFound { .. }) => Ok(vec![]),
             found => parse_identity(&found?.bytes().await?).map(|id| vec![id]),
         }
+    }
+
+    /// Checks that the storage is that of the installation. Another one may be the folder of a disk that
+    /// is not mounted.
+    ///
+    /// # Errors
+    /// The storage failed, or is not that of the installation.
+    pub async fn require(&self, expected: &OwnStorage) -> Result<(), StorageError> {
+        match expected {
+            OwnStorage::Id(id) => self.require_identity(*id).await,
+            OwnStorage::Holding(files) => {
+                for file in files {
+                    if self.size(*file).await?.is_some() {
+                        return Ok(());
+                    }
+                }
+                if files.is_empty() { Ok(()) } else { Err(StorageError::Empty(files.len())) }
+            }
+        }
+    }
+
+    /// Gives the id that a command has given the storage to the owner of the folder, if root has run it.
+    ///
+    /// # Errors
+    /// The owner cannot be changed.
+    pub fn give_identity_to_owner(&self, id: Uuid) -> Result<(), StorageError> {
+        let Some(folder) = self.folder.as_ref().map(|folder| folder.join(IDENTITY)) else {
+            return Ok(());
+        };
+        owner::inherit(&folder)?;
+        Ok(owner::inherit(&folder.join(id.to_string()))?)
     }
 
     /// Checks that the storage has this id: the folder of a disk that is not mounted has none.

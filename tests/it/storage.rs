@@ -105,6 +105,7 @@ async fn another_storage_is_used_once_it_is_accepted() {
     let Fixture { server, folder, .. } = &fixture;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
+    comment(&anna, &ticket.id).await;
     fixture.unmount().await;
     let variables = [
         ("DATABASE_URL", server.database.url.as_str()),
@@ -112,11 +113,32 @@ async fn another_storage_is_used_once_it_is_accepted() {
     ];
     let accepted = run(&["accept-storage"], &variables, "").await;
     assert!(accepted.success, "{}", accepted.stderr);
+    assert!(accepted.stdout.contains("none of the 1 newest"), "{}", accepted.stdout);
     until_metric(server, UP, |up| up == 1.0).await;
     let reply = comment(&anna, &ticket.id).await;
     assert_eq!(reply.user_errors("addComment"), [] as [&str; 0]);
     assert_eq!(files(folder), 1);
     let without = run(&["accept-storage"], &variables[..1], "").await;
     assert!(!without.success && without.stderr.contains("storage.folder"), "{}", without.stderr);
+    fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_does_not_know_the_storage_looks_for_its_files() {
+    let fixture = Fixture::start().await;
+    let Fixture { server, .. } = &fixture;
+    let anna = server.customer("Anna").await;
+    let ticket = anna.create_ticket("one").await;
+    comment(&anna, &ticket.id).await;
+    let forget = "UPDATE installation SET storage_id = NULL";
+    fs::rename(&fixture.folder, fixture.away()).unwrap();
+    fs::create_dir(&fixture.folder).unwrap();
+    server.database.connect().await.batch_execute(forget).await.unwrap();
+    until_metric(server, UP, |up| up == 0.0).await;
+    let refused = comment(&anna, &ticket.id).await;
+    assert_eq!((refused.status, refused.code()), (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"));
+    until(&server.database, &format!("NOT {STORAGE_KNOWN}")).await;
+    fixture.mount().await;
+    until(&server.database, STORAGE_KNOWN).await;
     fixture.server.stop().await;
 }

@@ -1,7 +1,6 @@
 //! The checks of the running nodes: whether they agree with each other and with this process.
 
 use tokio::time;
-use uuid::Uuid;
 
 use super::{
     check::{Check, LIMIT, Problem, Report, too_late},
@@ -12,7 +11,10 @@ use crate::{
     cli::output::CliResult,
     config::Config,
     db::{DbError, installation, node},
-    domain::node::{Difference, Node},
+    domain::{
+        attachment::OwnStorage,
+        node::{Difference, Node},
+    },
 };
 
 /// Checks the nodes that were seen lately, and returns them, or none if the database cannot tell.
@@ -21,28 +23,28 @@ pub(super) async fn check(
     database: &ServerDatabase,
     report: &mut Report,
 ) -> CliResult<Vec<Node>> {
-    let (live, storage_id) = match time::timeout(LIMIT, read(config, database)).await {
+    let (live, own_storage) = match time::timeout(LIMIT, read(config, database)).await {
         Ok(Ok(read)) => read,
         Ok(Err(error)) => return report.add("nodes", Err(cannot_tell(error))).map(|()| vec![]),
         Err(_) => return report.add("nodes", Err(too_late(LATE.0, LATE.1))).map(|()| vec![]),
     };
     report.add("nodes", Ok(names(&live)))?;
-    compare(config, &live, storage_id, report).await?;
+    compare(config, &live, own_storage, report).await?;
     report.add("pool", check_pools(&live))?;
     Ok(live)
 }
 
-/// Compares the nodes, and the id of the installation's storage, with this command.
+/// Compares the nodes, and the installation's storage, with this command.
 async fn compare(
     config: &Config,
     live: &[Node],
-    storage_id: Option<Uuid>,
+    own_storage: OwnStorage,
     report: &mut Report,
 ) -> CliResult {
     let ambient = app::ambient();
     let compared = async {
         let storage = StorageWatch::for_command(config)?;
-        storage.refresh(storage_id).await;
+        storage.refresh(own_storage).await;
         Ok::<_, StartError>((nodes::this_node(config, &ambient, &storage)?, storage))
     };
     let (this, storage) = match compared.await {
@@ -72,16 +74,18 @@ async fn compare(
     report.add("node storage", check_storage(&storage, &storages.collect::<Vec<_>>()))
 }
 
-/// Reads the nodes that were seen lately, and the id of the installation's storage of attachments.
+/// Reads the nodes that were seen lately, and how the installation's storage is recognised.
 async fn read(
     config: &Config,
     database: &ServerDatabase,
-) -> Result<(Vec<Node>, Option<Uuid>), DbError> {
+) -> Result<(Vec<Node>, OwnStorage), DbError> {
     let pool = database.connect(config)?;
     let read = async {
         let mut connection = pool.read().await?;
         let live = node::live(&mut connection).await?;
-        Ok((live, installation::storage_id(&mut connection).await?))
+        // Older schemas do not say. The check of the migrations names them.
+        let own_storage = installation::own_storage(&mut connection).await;
+        Ok((live, own_storage.unwrap_or(OwnStorage::Holding(vec![]))))
     }
     .await;
     pool.close();
@@ -129,8 +133,8 @@ fn check_storage(storage: &StorageWatch, others: &[String]) -> Check {
     if let Some(problem) = storage.problem() {
         return Err(Problem::new(
             problem,
-            "mount `storage.folder` or correct `storage.s3`, as the check \"attachments\" says; if all \
-             files have moved to another storage, run `ticketwire accept-storage`",
+            "mount `storage.folder` again, or correct the settings of `storage.s3`; run `ticketwire \
+             accept-storage` only if all files have moved to another storage",
         ));
     }
     if others.is_empty() {
