@@ -57,6 +57,8 @@ async function resumesAfterARestart(browser, { anna, marta }) {
   await shown(page, ["Before", "One", "Two", "Three"]);
   await page.locator("strong.status", { hasText: "Waiting for you" }).waitFor();
   await lost(page).waitFor({ state: "detached" });
+  // The status can be on the page before its event has arrived.
+  await page.locator("[role=log] p", { hasText: "“Waiting for you”" }).first().waitFor({ state: "attached" });
   assert.equal(await field(page).inputValue(), "Written while the server is away");
   // A screen reader hears each once.
   const spoken = await page.locator("[role=log] p").allInnerTexts();
