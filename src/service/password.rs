@@ -7,7 +7,7 @@ use zxcvbn::{Score, zxcvbn};
 use super::{
     ServiceError, Services, UserError, UserErrorCode, account as accounts, audit, authorise,
     priority_mail,
-    rate_limit::{self, Limit},
+    rate_limit::{self, Limit, OwnAction},
     session,
 };
 use crate::{
@@ -297,7 +297,7 @@ pub async fn change_own(
         .database
         .write(async |db| {
             session::ensure_valid(db, &identity, &account, now).await?;
-            rate_limit::count_security_change(services, db, account.id).await?;
+            rate_limit::count_own(services, db, OwnAction::SecurityChange, account.id).await?;
             password_reset::invalidate_all(db, &account.email, now).await?;
             let was = (AccountEvent::PasswordChanged {}, Some(identity.session));
             replace(services, db, actor, &account, &stored, was, origin, now).await

@@ -334,44 +334,33 @@ pub(super) async fn count_mail(
     add_to(&buckets, services, db).await
 }
 
-/// Counts a sign-in with a password alone. Call this in the transaction that begins the session.
-///
-/// # Errors
-/// Returns [`ServiceError::RateLimited`] if the account was signed in to too often.
-pub(super) async fn count_sign_in(
-    services: &Services,
-    db: &mut Connection,
-    account: AccountId,
-) -> Result<(), ServiceError> {
-    let buckets = [bucket(&["sign-ins", &account.0.to_string()], SIGN_INS)];
-    add_to(&buckets, services, db).await
+/// What an account's owner does at most so often within an hour.
+#[derive(Clone, Copy)]
+pub(super) enum OwnAction {
+    /// Signing in with a password alone.
+    SignIn,
+    /// Replacing the recovery codes.
+    RecoveryCodes,
+    /// Changing the password or the second factors. The events are kept for ever.
+    SecurityChange,
 }
 
-/// Counts a replacement of recovery codes. Call this in the transaction that replaces them.
+/// Counts what the owner of an account does. Call this in the transaction that does it.
 ///
 /// # Errors
-/// Returns [`ServiceError::RateLimited`] if the account's codes were replaced too often.
-pub(super) async fn count_recovery_codes(
+/// Returns [`ServiceError::RateLimited`] if it was done too often.
+pub(super) async fn count_own(
     services: &Services,
     db: &mut Connection,
+    action: OwnAction,
     account: AccountId,
 ) -> Result<(), ServiceError> {
-    let buckets = [bucket(&["recovery codes", &account.0.to_string()], RECOVERY_CODES)];
-    add_to(&buckets, services, db).await
-}
-
-/// Counts a change of a password or second factor by its owner. Call this in the transaction that makes
-/// it: its events are kept for ever.
-///
-/// # Errors
-/// Returns [`ServiceError::RateLimited`] if the account was changed too often.
-pub(super) async fn count_security_change(
-    services: &Services,
-    db: &mut Connection,
-    account: AccountId,
-) -> Result<(), ServiceError> {
-    let buckets = [bucket(&["security changes", &account.0.to_string()], SECURITY_CHANGES)];
-    add_to(&buckets, services, db).await
+    let (name, limit) = match action {
+        OwnAction::SignIn => ("sign-ins", SIGN_INS),
+        OwnAction::RecoveryCodes => ("recovery codes", RECOVERY_CODES),
+        OwnAction::SecurityChange => ("security changes", SECURITY_CHANGES),
+    };
+    add_to(&[bucket(&[name, &account.0.to_string()], limit)], services, db).await
 }
 
 /// Counts a security notice about one kind of change, and returns whether it is mailed. Beyond the

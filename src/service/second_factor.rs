@@ -5,7 +5,7 @@ use super::{
     authorise_with_proof,
     code::{self, CodeSent, SubmittedCode, VerifiedCode},
     priority_mail,
-    rate_limit::{self, Limit},
+    rate_limit::{self, Limit, OwnAction},
     session, staff,
 };
 use crate::{
@@ -172,7 +172,7 @@ pub async fn confirm(
         .database
         .write(async |db| {
             session::ensure_valid(db, &identity, &account, now).await?;
-            rate_limit::count_security_change(services, db, account.id).await?;
+            rate_limit::count_own(services, db, OwnAction::SecurityChange, account.id).await?;
             if !add(db, &identity, &verified, now).await? {
                 return Err(code::wrong_code(None));
             }
@@ -286,7 +286,7 @@ pub async fn remove(
         .write(async |db| {
             // Locks the account: otherwise two concurrent removals could leave none.
             session::ensure_valid(db, &identity, &account, now).await?;
-            rate_limit::count_security_change(services, db, account.id).await?;
+            rate_limit::count_own(services, db, OwnAction::SecurityChange, account.id).await?;
             if !second_factor::remove(db, account.id, method).await? {
                 let message = "This second factor is not configured for your account.";
                 return Err(UserError::new("method", UserErrorCode::NotFound, message).into());
@@ -339,7 +339,7 @@ pub async fn regenerate_recovery_codes(
                                Configure a second factor first.";
                 return Err(UserError::of_input(UserErrorCode::NotAvailable, message).into());
             }
-            rate_limit::count_recovery_codes(services, db, account.id).await?;
+            rate_limit::count_own(services, db, OwnAction::RecoveryCodes, account.id).await?;
             second_factor::set_recovery_codes(db, account.id, &hashes).await?;
             let event = AccountEvent::RecoveryCodesRegenerated {};
             let notice = SecurityChange::RecoveryCodesRegenerated;

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use self::log::{Outcome, SignInMethod};
 use super::{
     ServiceError, Services, UserError, UserErrorCode, audit, authorise, priority_mail,
-    rate_limit::{self, Limit},
+    rate_limit::{self, Limit, OwnAction},
 };
 use crate::{
     crypto::{
@@ -214,7 +214,7 @@ pub(super) async fn begin_session_or_challenge(
         .database
         .write(async |db| {
             if step == FirstStep::Password {
-                rate_limit::count_sign_in(services, db, account.id).await?;
+                rate_limit::count_own(services, db, OwnAction::SignIn, account.id).await?;
             }
             begin(services, db, &account, &session, token.hash()).await
         })
