@@ -22,19 +22,26 @@ pub(super) fn newer(unknown: &[String]) -> String {
     }
 }
 
+/// Runs `work` over the database, and closes it afterwards.
+async fn over_database<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(Database) -> CliResult<T>,
+) -> CliResult<T> {
+    let store = ServerDatabase::open_for_command(config).await?;
+    let done = async { work(store.connect(config)?).await }.await;
+    store.close().await;
+    done
+}
+
 /// `migrate`: applies pending migrations.
 pub(super) async fn migrate(config: &Config) -> CliResult {
-    let database = ServerDatabase::open_for_command(config).await?;
-    let applied = async {
-        let pool = database.connect(config)?;
-        app::refuse_read_only(&pool).await?;
-        app::refuse_unfinished_restore(&pool).await?;
-        let applied = migrations::run(&pool).await?;
-        Ok::<_, StartError>((applied, migrations::compare(&pool).await?.unknown))
-    }
-    .await;
-    database.close().await;
-    let (applied, unknown) = applied?;
+    let applied = over_database(config, async |database| {
+        app::refuse_read_only(&database).await?;
+        app::refuse_unfinished_restore(&database).await?;
+        let applied = migrations::run(&database).await?;
+        Ok((applied, migrations::compare(&database).await?.unknown))
+    });
+    let (applied, unknown) = applied.await?;
     let text = match (applied.as_slice(), newer(&unknown)) {
         ([], none) if none.is_empty() => "The database is up to date.\n".to_owned(),
         (applied, newer) => {
@@ -47,18 +54,14 @@ pub(super) async fn migrate(config: &Config) -> CliResult {
 /// `restored`: opens a new epoch in which no earlier cursor is good, and erases the accounts again
 /// that the backup has brought back.
 pub(super) async fn restored(config: &Config) -> CliResult {
-    let store = ServerDatabase::open_for_command(config).await?;
-    let opened = async {
-        let database = store.connect(config)?;
+    let erased = over_database(config, async |database| {
         app::bring_up_to_date(config, &database).await?;
         open_epoch(&database).await?;
         let services = app::services_for_erasures(config, database)?;
         let erased = erasure::follow_ledger(&Actor::System, &services, true).await;
-        erased.map_err(StartError::Erasure)
-    }
-    .await;
-    store.close().await;
-    let (erased, redacted) = opened?;
+        Ok(erased.map_err(StartError::Erasure)?)
+    });
+    let (erased, redacted) = erased.await?;
     print(&format!(
         "All live streams will start again: their clients read their data again. Accounts that \
          were erased again: {erased}. Texts and files that were redacted again: {redacted}.\n"
@@ -67,15 +70,11 @@ pub(super) async fn restored(config: &Config) -> CliResult {
 
 /// `accept-sealing-keys`: accepts other keys than those that the database was used with.
 pub(super) async fn accept_sealing_keys(config: &Config) -> CliResult {
-    let store = ServerDatabase::open_for_command(config).await?;
-    let accepted = async {
-        let database = store.connect(config)?;
+    let accepted = over_database(config, async |database| {
         app::bring_up_to_date(config, &database).await?;
-        app::accept_sealing_keys(config, &database, &app::ambient()).await
-    }
-    .await;
-    store.close().await;
-    let authenticators = accepted?;
+        Ok(app::accept_sealing_keys(config, &database, &app::ambient()).await?)
+    });
+    let authenticators = accepted.await?;
     print(&format!(
         "The configured sealing keys are accepted. Authenticators that can no longer be used: \
          {authenticators}. Reset them with `ticketwire user reset-second-factor`.\n"
@@ -84,15 +83,11 @@ pub(super) async fn accept_sealing_keys(config: &Config) -> CliResult {
 
 /// `accept-storage`: accepts the configured storage of attachments in place of the former one.
 pub(super) async fn accept_storage(config: &Config) -> CliResult {
-    let store = ServerDatabase::open_for_command(config).await?;
-    let accepted = async {
-        let database = store.connect(config)?;
+    let accepted = over_database(config, async |database| {
         app::bring_up_to_date(config, &database).await?;
-        app::accept_storage(config, &database, &app::ambient()).await
-    }
-    .await;
-    store.close().await;
-    print(&match accepted? {
+        Ok(app::accept_storage(config, &database, &app::ambient()).await?)
+    });
+    print(&match accepted.await? {
         None => "The configured storage of attachments is accepted.\n".to_owned(),
         Some(files) => format!(
             "WARNING: The configured storage of attachments is accepted, but has none of the {files} \
@@ -138,13 +133,9 @@ async fn with_services_over<T>(
     prepare: impl AsyncFnOnce(&Database) -> Result<(), StartError>,
     work: impl AsyncFnOnce(&Services) -> CliResult<T>,
 ) -> CliResult<T> {
-    let database = ServerDatabase::open_for_command(config).await?;
-    let done = async {
-        let pool = database.connect(config)?;
-        prepare(&pool).await?;
-        work(&app::services(config, pool, app::ambient(), PasswordCost::default())?).await
-    }
-    .await;
-    database.close().await;
-    done
+    over_database(config, async |database| {
+        prepare(&database).await?;
+        work(&app::services(config, database, app::ambient(), PasswordCost::default())?).await
+    })
+    .await
 }
