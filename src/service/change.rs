@@ -180,8 +180,12 @@ impl Group {
         }
         let mut ticket = before.clone();
         let decided = (change.decide)(&mut ticket);
-        let is_written = decided.as_ref().is_ok_and(|events| !events.is_empty());
-        if is_first && !is_written && self.unread.contains(&id) {
+        let may_be_out_of_date = match &decided {
+            Err(ServiceError::NotFound) => true,
+            Ok(events) => is_first && events.is_empty(),
+            Err(_) => is_first,
+        };
+        if may_be_out_of_date && self.unread.contains(&id) {
             return self.again.push(waiting);
         }
         match decided {
@@ -193,7 +197,6 @@ impl Group {
                 *before = ticket.clone();
                 self.decided.push(Decided { waiting, ticket, events });
             }
-            Err(ServiceError::NotFound) if self.unread.contains(&id) => self.again.push(waiting),
             // An earlier equal call may have succeeded, but the caller may not see its result.
             Err(error @ ServiceError::NotFound) => waiting.answer(Err(error)),
             Err(error) if is_first && !change.is_keyed() => waiting.answer(Err(error)),
