@@ -2,7 +2,7 @@
 // category, an unknown placeholder, a list that loads slowly, tickets that others close, a server that is away.
 // Each time a sentence says what to do, and nothing that was written is lost.
 
-const { ADMIN, AGENT, ask, assert, controlStreams, countOperations, CUSTOMER, field, hasFocus, hold, holdAnswers, loseAnswer, main, mentions, openTicket, origin, OTHER_CUSTOMER, painted, PASSWORD, Person, row, signIn, until, visit, work } = require("./desk-lib");
+const { ADMIN, AGENT, ask, assert, controlStreams, countOperations, CUSTOMER, field, hasFocus, heldBack, hold, holdAnswers, loseAnswer, main, mentions, openTicket, origin, OTHER_CUSTOMER, painted, PASSWORD, Person, row, signIn, until, visit, work } = require("./desk-lib");
 
 /** One more than a message may have. */
 const MOST = 65_536;
@@ -58,14 +58,24 @@ async function showsWhatWasRedacted(browser, { anna, ilya }) {
 async function takesTheTextAlongAfterAMerge(browser, { anna, ilya }) {
   const [ticket, into] = [await anna.openTicket("Asked twice"), await anna.openTicket("Asked once")];
   const page = await openTicket(browser, AGENT, ticket);
+  const status = page.getByLabel("Then");
   await field(page).fill("An answer that is not yet sent");
+  await status.selectOption("RESOLVED");
   await ilya.mutate("mergeTicket", { ticketId: ticket.id, intoId: into.id });
   await page.getByText(`This ticket continues in ${into.number}.`).waitFor();
   await page.getByRole("button", { name: `Take my text along to ${into.number}` }).click();
   await page.getByRole("heading", { name: "Asked once" }).waitFor();
   assert.equal(await field(page).inputValue(), "An answer that is not yet sent");
-  await page.getByRole("button", { name: "Send the answer" }).click();
-  await until(async () => (await anna.bodies(into)).includes("An answer that is not yet sent"));
+  assert.equal(await status.inputValue(), "RESOLVED");
+  // It answers what was shown when it arrived, and no more.
+  await anna.comment(into, "It happens again");
+  await page.locator("article", { hasText: "It happens again" }).waitFor();
+  await field(page).press("Control+Enter");
+  await heldBack(page).getByText("It happens again").waitFor();
+  assert.deepEqual(await anna.bodies(into), ["It happens again"], "nothing was sent");
+  await heldBack(page).getByRole("button", { name: "Send mine all the same" }).click();
+  await page.locator("strong.status", { hasText: "Resolved" }).waitFor();
+  assert.deepEqual(await anna.bodies(into), ["It happens again", "An answer that is not yet sent"]);
   await page.context().close();
 }
 

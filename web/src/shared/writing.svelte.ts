@@ -74,13 +74,14 @@ export class Writing {
 
   /** Adds the draft to the one with another name. Returns whether that is stored. */
   copyTo(name: string): boolean {
-    const { summary, body, files } = $state.snapshot(this.draft);
+    const { summary, body, files, status } = $state.snapshot(this.draft);
     const other = new Writing(name);
-    const { summary: shown, body: before } = other.draft;
+    const { summary: shown, body: before, status: chosen } = other.draft;
     other.change({
       summary: shown || summary,
       body: [before, shown && summary, body].filter(Boolean).join("\n\n"),
       files: [...other.draft.files, ...files],
+      status: chosen ?? status,
     });
     return other.isStored;
   }
