@@ -81,8 +81,8 @@ async function openUntilSilenced(browser, ticket) {
   return { page, silence: () => (isSilent = true) };
 }
 
-/** Sends an answer whose author has read, in the dialog, what the page itself has not received yet. */
-async function sendsBeforeThePageHasReceived(browser, { anna, ticket }) {
+/** Sends an answer, and a note that sets a status, whose author has read, in the dialog, what the page itself has not received yet. */
+async function sendsBeforeThePageHasReceived(browser, { anna, marta, ticket }) {
   const { page, silence } = await openUntilSilenced(browser, ticket);
   silence();
   await anna.comment(ticket, "Is anybody there?");
@@ -93,6 +93,16 @@ async function sendsBeforeThePageHasReceived(browser, { anna, ticket }) {
   await until(async () => (await anna.bodies(ticket)).includes("I am"));
   await heldBack(page).waitFor({ state: "detached" });
   assert.equal(await page.locator("article:not(.letter) .body", { hasText: "Is anybody there?" }).count(), 0);
+  const status = async () => (await marta.call("query($n: String!) { ticket(number: $n) { status } }", { n: ticket.number })).ticket.status;
+  const before = await status();
+  await page.getByRole("button", { name: "Note for staff" }).click();
+  await page.getByLabel("Your note. Only staff see it.").fill("All is said");
+  await page.getByLabel("Then").selectOption("RESOLVED");
+  await send(page);
+  await heldBack(page).getByText("Is anybody there?").waitFor();
+  assert.equal(await status(), before, "nothing was changed");
+  await heldBack(page).getByRole("button", { name: "Send mine all the same" }).click();
+  await until(async () => (await status()) === "RESOLVED");
   await page.close();
 }
 
