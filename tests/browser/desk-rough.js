@@ -270,7 +270,7 @@ async function reportsEachTicketOfABulkChange(browser, { anna, ilya }) {
   const page = await work(browser, AGENT, "?view=open");
   for (const { number } of tickets) await page.getByLabel(`Select ${number}`).check();
   await page.keyboard.press("s");
-  await page.getByRole("dialog").getByRole("combobox").waitFor();
+  await page.getByRole("dialog", { name: "Status: 3 tickets" }).getByRole("combobox").waitFor();
   await ilya.mutate("updateTicket", { ticketId: tickets[1].id, status: "CLOSED" });
   await row(page, "Bulk two").waitFor({ state: "detached" });
   await page.keyboard.type("resol");
@@ -293,8 +293,13 @@ async function leavesAloneWhatHasLeftTheList(browser, { anna, ilya }) {
   await page.getByLabel("2 selected").waitFor();
   await ilya.mutate("updateTicket", { ticketId: first.id, status: "RESOLVED" });
   await page.getByLabel("1 selected").waitFor();
+  // What comes back is not changed with the others.
+  await anna.comment(first, "It is not repaired");
+  await row(page, "Leaves one").waitFor();
+  assert.ok(!(await page.getByLabel(`Select ${first.number}`).isChecked()));
+  await page.getByLabel("1 selected").waitFor();
   await page.keyboard.press("p");
-  await page.getByRole("dialog").getByRole("combobox").fill("Highest");
+  await page.getByRole("dialog", { name: `Priority: ${second.number}` }).getByRole("combobox").fill("Highest");
   await page.keyboard.press("Enter");
   const priority = async ({ number }) => (await ilya.call("query($n: String!) { ticket(number: $n) { priority } }", { n: number })).ticket.priority;
   await until(async () => (await priority(second)) === "HIGHEST");

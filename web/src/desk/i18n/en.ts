@@ -43,6 +43,7 @@ const en = {
   "bulk.all": "Select all that are loaded",
   "bulk.checked": { one: "{n} selected", other: "{n} selected" },
   "bulk.none": "Select none",
+  "bulk.tickets": { one: "{n} ticket", other: "{n} tickets" },
   "bulk.changed": { one: "{n} ticket was changed.", other: "{n} tickets were changed." },
   "bulk.results": { one: "{n} ticket was not changed", other: "{n} tickets were not changed" },
   "bulk.done": "Changed",

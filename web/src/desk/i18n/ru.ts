@@ -34,6 +34,7 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "bulk.all": "Выбрать все загруженные",
   "bulk.checked": { one: "Выбрана {n}", few: "Выбрано {n}", many: "Выбрано {n}", other: "Выбрано {n}" },
   "bulk.none": "Снять выбор",
+  "bulk.tickets": { one: "{n} заявка", few: "{n} заявки", many: "{n} заявок", other: "{n} заявки" },
   "bulk.changed": { one: "Изменена {n} заявка.", few: "Изменены {n} заявки.", many: "Изменено {n} заявок.", other: "Изменено {n} заявки." },
   "bulk.results": { one: "{n} заявка не изменена", few: "{n} заявки не изменены", many: "{n} заявок не изменено", other: "{n} заявки не изменено" },
   "bulk.done": "Изменена",

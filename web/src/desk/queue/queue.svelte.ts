@@ -146,10 +146,10 @@ class Queue {
     }
   }
 
-  /** Checks or unchecks tickets. */
+  /** Checks or unchecks tickets of the list. */
   check(ids: string[], isChecked: boolean): void {
     const checked = new Set(this.checked);
-    for (const id of ids) if (isChecked) checked.add(id);
+    for (const id of ids) if (isChecked && this.ids.has(id)) checked.add(id);
     else checked.delete(id);
     this.checked = checked;
   }
@@ -165,7 +165,15 @@ class Queue {
     const isBeyond = this.hasMore && this.#end !== null && compare(this.view, row, this.#end) > 0;
     const isIn = matches(this.view, row, this.#me) && !isBeyond && (old !== undefined || !needsServer(this.view));
     if (isIn) this.rows = [...rest.slice(0, index), row, ...rest.slice(index)];
-    else if (old) this.rows = rest;
+    else if (old) {
+      this.rows = rest;
+      this.#uncheckGone();
+    }
+  }
+
+  /** Unchecks the tickets that have left the list: when one comes back, nobody thinks of it any more. */
+  #uncheckGone(): void {
+    this.check([...this.checked].filter((id) => !this.ids.has(id)), false);
   }
 
   async #load(): Promise<{ after: string }> {
@@ -195,6 +203,7 @@ class Queue {
       this.rows = rows;
       this.#turnPage(page);
       for (const row of missed) this.apply(row);
+      this.#uncheckGone();
       this.isLoaded = true;
       return eventCursor;
     } finally {
