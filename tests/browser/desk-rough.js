@@ -2,7 +2,7 @@
 // category, an unknown placeholder, a list that loads slowly, tickets that others close, a server that is away.
 // Each time a sentence says what to do, and nothing that was written is lost.
 
-const { ADMIN, AGENT, ask, assert, controlStreams, countOperations, CUSTOMER, field, hasFocus, heldBack, hold, holdAnswers, loseAnswer, main, mentions, openTicket, origin, OTHER_CUSTOMER, painted, PASSWORD, Person, row, signIn, until, visit, work } = require("./desk-lib");
+const { ADMIN, AGENT, ask, asksBeforeAReload, assert, controlStreams, countOperations, CUSTOMER, field, hasFocus, heldBack, hold, holdAnswers, loseAnswer, main, mentions, openTicket, origin, OTHER_CUSTOMER, painted, PASSWORD, Person, row, signIn, until, visit, work } = require("./desk-lib");
 
 /** One more than a message may have. */
 const MOST = 65_536;
@@ -971,14 +971,6 @@ async function leadsStaffToTheDesk(browser, { anna }) {
   await page.waitForURL(`${origin}desk/tickets/${ticket.number}`);
   await page.getByRole("heading", { name: "Linked in a mail" }).waitFor();
   await context.close();
-}
-
-/** Reloads the page. Returns whether the browser asks first; if it does, the page stays. */
-async function asksBeforeAReload(page) {
-  const asked = page.waitForEvent("dialog").then(async (dialog) => (await dialog.dismiss(), true));
-  const loaded = page.waitForEvent("load").then(() => false);
-  await page.evaluate(() => void setTimeout(() => location.reload()));
-  return Promise.race([asked, loaded]);
 }
 
 async function asksBeforeATextInADialogIsLost(browser) {

@@ -2,7 +2,7 @@
 
 const { authenticator } = require("otplib");
 const { scanned } = require("./pixels");
-const { ADMIN, assert, CUSTOMER, hold, main, mentions, origin, PASSWORD, Person, until, visit } = require("./portal-lib");
+const { ADMIN, asksBeforeAReload, assert, CUSTOMER, hold, main, mentions, origin, PASSWORD, Person, until, visit } = require("./portal-lib");
 
 /** Returns the secret of the QR code that a page shows, as a phone reads it. */
 const scan = async (page) => new URL(await scanned(page.getByAltText("QR code with the key"))).searchParams.get("secret");
@@ -109,6 +109,16 @@ main("portal-account", async (browser) => {
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Save as a file" }).click()]);
   const saved = require("node:fs").readFileSync(await download.path(), "utf8");
   assert.deepEqual(saved.trim().split("\n"), codes);
+  // Only their own button closes them.
+  await page.keyboard.press("Escape");
+  const menu = await page.getByRole("link", { name: "My tickets", includeHidden: true }).boundingBox();
+  await page.mouse.click(menu.x + menu.width / 2, menu.y + menu.height / 2);
+  assert.ok(await asksBeforeAReload(page));
+  assert.deepEqual(await page.locator("ol.code li").allInnerTexts(), codes);
+  await page.emulateMedia({ media: "print" });
+  assert.ok(await page.getByText(codes[0]).isVisible());
+  assert.ok(!(await page.locator("h1").isVisible()), "nothing else is printed");
+  await page.emulateMedia({ media: null });
   await page.getByRole("button", { name: "I have saved them" }).click();
   await page.getByText(`${codes.length} recovery codes left`).waitFor();
   assert.equal(await page.getByText(codes[0]).count(), 0, "the codes are shown once");

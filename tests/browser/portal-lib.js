@@ -38,6 +38,14 @@ function painted(page) {
   return page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
 }
 
+/** Reloads the page. Returns whether the browser asks first; if it does, the page stays. */
+async function asksBeforeAReload(page) {
+  const asked = page.waitForEvent("dialog").then(async (dialog) => (await dialog.dismiss(), true));
+  const loaded = page.waitForEvent("load").then(() => false);
+  await page.evaluate(() => void setTimeout(() => location.reload()));
+  return Promise.race([asked, loaded]);
+}
+
 /** A person who uses the API beside the browser. */
 class Person {
   static async signIn(email) {
@@ -209,4 +217,4 @@ function main(name, run) {
   );
 }
 
-module.exports = { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, hasFocus, hold, holdAnswers, loseAnswer, main, mentions, origin, OTHER_CUSTOMER, painted, PASSWORD, Person, pictures, problems, signIn, until, visit, words };
+module.exports = { ADMIN, AGENT, ask, asksBeforeAReload, assert, controlStreams, CUSTOMER, hasFocus, hold, holdAnswers, loseAnswer, main, mentions, origin, OTHER_CUSTOMER, painted, PASSWORD, Person, pictures, problems, signIn, until, visit, words };
