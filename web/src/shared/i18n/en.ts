@@ -82,6 +82,7 @@ const en = {
   "tooLong.shorten": { one: "The text is {n} character too long. Shorten it. Nothing of it is lost.", other: "The text is {n} characters too long. Shorten it. Nothing of it is lost." },
   "draft.failed": "Not sent. {reason}",
   "draft.edit": "Edit",
+  "draft.lost": "What you wrote on tickets that you can no longer see",
   "draft.reused": "An earlier version of this message has arrived already. Check before you send this one too.",
   "draft.sendNew": "Send this as a new message",
   "draft.discard": "Discard",
