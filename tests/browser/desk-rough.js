@@ -792,6 +792,13 @@ async function keepsTheNewTicketOfEachCustomer(browser) {
   await page.goBack();
   await page.getByText("For Jonas Weber").waitFor();
   assert.equal(await summary.inputValue(), "Asked by Jonas");
+  // It can be read on when another person has signed in.
+  const other = await page.context().newPage();
+  await other.goto(`${origin}desk/search`);
+  await other.evaluate(() => localStorage.setItem("ticketwire:account", "another"));
+  await page.getByRole("heading", { name: "Another person has signed in" }).waitFor();
+  await painted(page);
+  assert.equal(await summary.inputValue(), "Asked by Jonas");
   await page.context().close();
 }
 

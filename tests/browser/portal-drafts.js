@@ -137,6 +137,23 @@ async function postsNothingForAnotherPerson(browser, { anna, jonas }) {
   await page.context().close();
 }
 
+async function showsItsPageWhenAnotherPersonSignsIn(browser) {
+  const page = await visit(browser, { path: "new/technical-support" });
+  await page.getByLabel("Summary").fill("Still to be read");
+  const home = await page.context().newPage();
+  await home.goto(origin);
+  await home.getByRole("link", { name: "Technical Support" }).waitFor();
+  for (const [changed, shown, stays] of [[home, page, page.getByLabel("Summary")], [page, home, home.getByRole("link", { name: "Technical Support" })]]) {
+    await changed.evaluate(() => localStorage.setItem("ticketwire:account", `another-${Math.random()}`));
+    await shown.getByRole("heading", { name: "Another person has signed in" }).waitFor();
+    await painted(shown);
+    assert.ok(await stays.isVisible());
+    assert.equal(await shown.getByRole("alert").count(), 1);
+  }
+  assert.equal(await page.getByLabel("Summary").inputValue(), "Still to be read");
+  await page.context().close();
+}
+
 async function leavesNothingToTheNextPerson(browser, { anna, marta }) {
   const { ticket, page } = await openTicket(browser, anna, "Of the person before");
   const bell = page.getByRole("button", { name: /^Notifications/ });
@@ -874,7 +891,7 @@ main("portal-drafts", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const only = process.env.ONLY;
   for (const check of [keepsThePageWhileNothingIsStored, waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
-    leavesNothingToTheNextPerson, isOneDraftInTwoTabs, endsAnEditInAllTabs, keepsAnEditOfAnErasedCommentReadable,
+    showsItsPageWhenAnotherPersonSignsIn, leavesNothingToTheNextPerson, isOneDraftInTwoTabs, endsAnEditInAllTabs, keepsAnEditOfAnErasedCommentReadable,
     keepsATextReadableWhoseTicketIsLost, sendsWhatWasAddedToAMessageOnItsWay, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
     givesUpAFileOnADeadLine, sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, keepsTheFocusAtWhatIsChanged, keepsTheFocusWhereSomethingEnds, actsOnceOnADoubleClick,
     leavesATextToTheField, sendsNoFileThatIsTooLarge,

@@ -143,6 +143,7 @@ function end(): void {
 }
 
 function replace(): void {
+  if (session.isReplaced) return;
   session.isReplaced = true;
   hangUpLater();
 }

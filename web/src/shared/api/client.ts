@@ -1,4 +1,5 @@
 // The client of the API: one request a call, the session in a cookie that no script can read.
+import { untrack } from "svelte";
 import { textOf, type Operation } from "./document";
 import { pause } from "./pause";
 
@@ -64,7 +65,8 @@ let account: string | null = null;
 
 /** Sets what is called before each request and with each error. */
 export function observe(beforeRequest: Guard, onError: Listener): void {
-  guard = beforeRequest;
+  // What a page reads is not read again because the session has changed.
+  guard = () => untrack(beforeRequest);
   listener = onError;
 }
 
