@@ -686,15 +686,26 @@ async function keepsACannedAnswerOverTheEndOfASession(browser, { marta }) {
   const open = () => page.getByRole("button", { name: "New answer" }).click();
   const isClosed = () => dialog.waitFor({ state: "detached" });
   const drafts = () => page.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith("ticketwire:draft:")));
+  const endTheSession = async () => {
+    await marta.call("mutation { revokeOtherSessions { userErrors { code } } }");
+    await page.getByText("Sign in again to continue.").waitFor();
+    await signIn(page, AGENT);
+  };
+  const language = dialog.getByLabel("Language");
+  const unsaved = dialog.getByText("This is a draft that you have not saved yet.");
   const begin = async () => {
     await open();
     await title.fill("Half a title");
     await text.fill("Half a text");
-    await marta.call("mutation { revokeOtherSessions { userErrors { code } } }");
-    await page.getByText("Sign in again to continue.").waitFor();
-    await signIn(page, AGENT);
+    await dialog.getByLabel("Category").selectOption("Technical Support");
+    await language.selectOption("EN");
+    assert.equal(await unsaved.count(), 0);
+    await endTheSession();
     await open();
     assert.deepEqual([await title.inputValue(), await text.inputValue()], ["Half a title", "Half a text"]);
+    assert.equal(await dialog.getByLabel("Category").locator("option:checked").innerText(), "Technical Support");
+    assert.equal(await language.inputValue(), "EN");
+    await unsaved.waitFor();
   };
   await begin();
   await page.keyboard.press("Escape");
@@ -715,6 +726,24 @@ async function keepsACannedAnswerOverTheEndOfASession(browser, { marta }) {
   await page.getByRole("button", { name: "Edit Half a title" }).click();
   await text.fill("A whole text");
   assert.equal((await drafts()).length, 1);
+  // Meanwhile it is changed elsewhere. The draft does not replace that unseen.
+  const { id } = (await marta.call("{ cannedAnswers { id title } }")).cannedAnswers.find((answer) => answer.title === "Half a title");
+  await marta.mutate("updateCannedAnswer", { id, title: "Half a title", body: "A newer text" });
+  // As an earlier version of the page has stored it.
+  await page.evaluate((name) => {
+    const { categoryId, locale, ...draft } = JSON.parse(localStorage.getItem(name));
+    localStorage.setItem(name, JSON.stringify(draft));
+  }, (await drafts())[0]);
+  await endTheSession();
+  await page.getByRole("button", { name: "Edit Half a title" }).click();
+  const outdated = dialog.getByRole("alert").filter({ hasText: "A newer text" });
+  await outdated.waitFor();
+  assert.equal(await text.inputValue(), "A whole text");
+  assert.equal(await language.inputValue(), "EN");
+  await outdated.getByRole("button", { name: "Discard my draft and use this text" }).click();
+  await hasFocus(title);
+  assert.equal(await text.inputValue(), "A newer text");
+  assert.equal(await dialog.getByRole("alert").or(unsaved).count(), 0);
   await dialog.getByRole("button", { name: "Cancel" }).click();
   await isClosed();
   assert.deepEqual(await drafts(), []);

@@ -7,8 +7,12 @@ export interface Draft {
   body: string;
   /** In the order in which they were chosen: `turn` grows. */
   files: { id: string; name: string; size: number; turn?: number }[];
-  /** The category of a new ticket. Left out until one is chosen. */
+  /** The category of a new ticket or a canned answer. Left out until one is chosen. */
   categoryId?: string;
+  /** The language of a canned answer, or empty for every one. Left out until one is chosen. */
+  locale?: Scalar<"Locale"> | "";
+  /** What was stored when a canned answer was begun to be changed. */
+  begunFrom?: { summary: string; body: string };
   /** The status that is set with an answer or a note. Left out if none is chosen. */
   status?: Scalar<"TicketStatus">;
   /** Sent with each attempt to post the message, so that it is posted once. */

@@ -61,8 +61,10 @@ export class Writing {
   /** Changes the draft and stores it. */
   change(changes: Partial<Draft>): void {
     Object.assign(this.draft, changes);
-    const { summary, body, files, status } = this.draft;
-    const isUnchanged = summary === (this.initial.summary ?? "") && body === (this.initial.body ?? "") && files.length === 0 && !status;
+    const { files, status } = this.draft;
+    const initial: Partial<Draft> = { summary: "", body: "", ...this.initial };
+    const isSame = (Object.keys(initial) as (keyof Draft)[]).every((key) => (this.draft[key] ?? "") === initial[key]);
+    const isUnchanged = isSame && files.length === 0 && !status;
     this.#keep(saveItem(this.name, isUnchanged ? null : this.draft));
   }
 
@@ -105,8 +107,9 @@ export class Writing {
   load(): void {
     if (!this.isStored) return;
     const stored = loadDraft(this.name);
-    // An empty draft keeps its key: it may be the one of a message whose text was deleted.
-    if (stored) this.draft = stored;
+    // An empty draft keeps its key: it may be the one of a message whose text was deleted. One that an earlier
+    // version has stored may lack a field.
+    if (stored) this.draft = { ...this.initial, ...stored };
     else if (this.draft.body || this.draft.summary || this.draft.files.length || this.draft.status || this.initial.body) this.draft = { ...emptyDraft(), ...this.initial };
   }
 }

@@ -129,6 +129,9 @@ const en = {
   "canned.body": "Text",
   "canned.placeholders": "These are replaced when you insert it: {list}",
   "canned.unknown": "{name} is not known. Use one of these: {list}",
+  "canned.unsaved": "This is a draft that you have not saved yet.",
+  "canned.outdated": "Somebody has changed this answer since you began your draft below. If you save the draft, it replaces what is stored now:",
+  "canned.useStored": "Discard my draft and use this text",
   "canned.anyCategory": "For every category",
   "canned.anyLanguage": "For every language",
 

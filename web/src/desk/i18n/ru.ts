@@ -120,6 +120,9 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "canned.body": "Текст",
   "canned.placeholders": "При вставке заменяются: {list}",
   "canned.unknown": "{name} — такого нет. Используйте одно из этих: {list}",
+  "canned.unsaved": "Это черновик, который вы ещё не сохранили.",
+  "canned.outdated": "После того как вы начали черновик ниже, этот ответ изменили. Если сохранить черновик, он заменит нынешний текст:",
+  "canned.useStored": "Удалить черновик и взять этот текст",
   "canned.anyCategory": "Для любой категории",
   "canned.anyLanguage": "Для любого языка",
 
