@@ -1242,6 +1242,7 @@ async function asksBeforeWhatCannotBeUndone(browser, { ilya }) {
 
 async function keepsTheFocusWhileAnAccountIsChanged(browser, { ilya }) {
   const email = `focus-${Date.now()}@demo.example`;
+  const moved = `moved-${email}`;
   const { account } = await ilya.mutate("createAccount", { name: "Is changed", email, role: "CUSTOMER", locale: "EN" }, "account { id }");
   const page = await work(browser, ADMIN, `/people/${encodeURIComponent(account.id)}`);
   const button = (name) => page.getByRole("button", { name, exact: true });
@@ -1260,13 +1261,19 @@ async function keepsTheFocusWhileAnAccountIsChanged(browser, { ilya }) {
   await press("Save");
   await entry("Name or language changed");
   await hasFocus(button("Save"));
+  // A change of the address leaves the name as it is stored now.
+  await ilya.mutate("updateAccount", { id: account.id, name: "Was changed elsewhere" });
+  await page.getByLabel("E-mail address").fill(moved);
+  await press("Save");
+  await entry("E-mail address changed");
+  await page.getByRole("heading", { name: "Was changed elsewhere" }).waitFor();
   await page.getByLabel("Role").selectOption("AGENT");
   await press("Change the role");
   await entry("Role: Customer → Agent");
   await hasFocus(button("Change the role"));
   await press("Erase the account");
   const dialog = page.getByRole("dialog");
-  await dialog.getByLabel("To confirm, type").fill(email);
+  await dialog.getByLabel("To confirm, type").fill(moved);
   await dialog.getByRole("button", { name: "Erase the account" }).click();
   await page.getByLabel("Current password").fill(PASSWORD);
   await page.keyboard.press("Enter");
