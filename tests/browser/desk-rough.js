@@ -79,6 +79,25 @@ async function takesTheTextAlongAfterAMerge(browser, { anna, ilya }) {
   await page.context().close();
 }
 
+async function takesFilesWithoutATextAlongAfterAMerge(browser, { anna, ilya }) {
+  const [ticket, into] = [await anna.openTicket("A file for one"), await anna.openTicket("A file for another")];
+  const page = await openTicket(browser, AGENT, ticket);
+  const release = await hold(page, (request) => (request.headers()["content-type"] ?? "").startsWith("multipart"));
+  await page.locator("input[type=file]").setInputFiles([{ name: "alone.txt", mimeType: "text/plain", buffer: Buffer.from("alone") }]);
+  const remove = page.getByRole("button", { name: "Remove alone.txt" });
+  await ilya.mutate("mergeTicket", { ticketId: ticket.id, intoId: into.id });
+  const takeAlong = page.getByRole("button", { name: `Take my text along to ${into.number}` });
+  await takeAlong.waitFor();
+  assert.ok(await page.getByRole("button", { name: "Cancel alone.txt" }).isVisible());
+  release();
+  await remove.waitFor();
+  await takeAlong.click();
+  await page.getByRole("heading", { name: "A file for another" }).waitFor();
+  await remove.click();
+  await remove.waitFor({ state: "detached" });
+  await page.context().close();
+}
+
 async function showsATicketOnceThatIsFoundAgain(browser) {
   const page = await work(browser, AGENT, "/search");
   let first = null;
@@ -1285,7 +1304,7 @@ async function keepsTheFocusWhileAnAccountIsChanged(browser, { ilya }) {
 main("desk-rough", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
-  const checks = [keepsAPasteThatIsTooLong, showsWhatWasRedacted, takesTheTextAlongAfterAMerge, saysWhereAMergedTicketContinues, showsATicketOnceThatIsFoundAgain,
+  const checks = [keepsAPasteThatIsTooLong, showsWhatWasRedacted, takesTheTextAlongAfterAMerge, takesFilesWithoutATextAlongAfterAMerge, saysWhereAMergedTicketContinues, showsATicketOnceThatIsFoundAgain,
     showsAViewOfARetiredCategory, showsNoFiguresOfAnotherPeriod, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
