@@ -159,12 +159,19 @@ async function leavesNothingToTheNextPerson(browser, { anna, marta }) {
   const bell = page.getByRole("button", { name: /^Notifications/ });
   await marta.comment(ticket, "An answer");
   await page.getByRole("button", { name: /^Notifications, [1-9]/ }).waitFor();
-  await field(page).fill("Not yet posted");
   await hold(page, (request) => (request.headers()["content-type"] ?? "").startsWith("multipart"));
   await page.locator("input[type=file]").setInputFiles([{ name: "late.txt", mimeType: "text/plain", buffer: Buffer.from("late") }]);
   await page.getByRole("button", { name: "Cancel late.txt" }).waitFor();
+  // A file on its way is no draft yet, and would be lost.
+  const leaving = page.getByRole("dialog", { name: "You have unsent messages" });
   await page.getByRole("button", { name: "Sign out" }).click();
-  await page.getByRole("button", { name: "Keep and sign out" }).waitFor();
+  await leaving.getByText("late.txt").waitFor();
+  assert.deepEqual(await leaving.getByRole("button").allInnerTexts(), ["Sign out", "Cancel"]);
+  await leaving.getByRole("button", { name: "Cancel" }).click();
+  await field(page).fill("Not yet posted");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await leaving.getByText("late.txt").waitFor();
+  await leaving.getByRole("button", { name: "Keep and sign out" }).waitFor();
   await anna.call("mutation { revokeOtherSessions { userErrors { code } } }");
   await page.getByText("Sign in again to continue.").waitFor();
   const release = await hold(page, (request) => mentions(request, "query Notifications"));

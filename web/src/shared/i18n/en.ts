@@ -61,6 +61,7 @@ const en = {
 
   "signOut.title": "You have unsent messages",
   "signOut.help": { one: "{n} draft is stored in this browser. Keep it until you sign in again, or discard it?", other: "{n} drafts are stored in this browser. Keep them until you sign in again, or discard them?" },
+  "signOut.files": "These files are not uploaded yet and are lost when you sign out: {names}.",
   "signOut.keep": "Keep and sign out",
   "signOut.discard": "Discard and sign out",
 
