@@ -222,6 +222,21 @@ async function endsAnEditInAllTabs(browser, { anna }) {
   await second.getByRole("button", { name: "Edit", exact: true }).click();
   await anna.mutate("editComment", { commentId: comment.id, body: "As it is elsewhere" });
   await until(async () => (await editor(second).inputValue()) === "As it is elsewhere", "it is the current text");
+  // One in which something is written replaces nothing that its author has not seen.
+  await editor(second).fill("As I say it here");
+  await anna.mutate("editComment", { commentId: comment.id, body: "As I said on the phone" });
+  const article = second.locator("article", { has: editor(second) });
+  await article.getByRole("status").getByText("As I said on the phone").waitFor();
+  await second.reload();
+  await article.getByRole("status").getByText("As I said on the phone").waitFor();
+  assert.equal(await editor(second).inputValue(), "As I say it here");
+  const save = article.getByRole("button", { name: "Save" });
+  await save.click();
+  await article.getByText("Save once more to replace the text above by yours.").waitFor();
+  assert.deepEqual(await anna.bodies(ticket), ["As I said on the phone"]);
+  await save.click();
+  await editor(second).waitFor({ state: "detached" });
+  assert.deepEqual(await anna.bodies(ticket), ["As I say it here"]);
   await page.context().close();
 }
 

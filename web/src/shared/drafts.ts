@@ -11,8 +11,8 @@ export interface Draft {
   categoryId?: string;
   /** The language of a canned answer, or empty for every one. Left out until one is chosen. */
   locale?: Scalar<"Locale"> | "";
-  /** What was stored when a canned answer was begun to be changed. */
-  begunFrom?: { summary: string; body: string };
+  /** What was stored when its author began to change it: a comment or a canned answer. */
+  begunFrom?: { summary?: string; body: string };
   /** The status that is set with an answer or a note. Left out if none is chosen. */
   status?: Scalar<"TicketStatus">;
   /** Sent with each attempt to post the message, so that it is posted once. */

@@ -202,6 +202,8 @@ const en = {
   "ticket.edit": "Edit",
   "ticket.editLabel": "Your comment",
   "ticket.saveEdit": "Save",
+  "ticket.editOutdated": "This comment was changed elsewhere while you edited it. It now says:",
+  "ticket.editOnceMore": "Nothing is saved yet. Save once more to replace the text above by yours.",
   "ticket.editErased": "This comment was removed while you edited it. What you wrote can't be saved; copy it if you need it.",
   "invitation.title": "You are invited to ticket {number}",
   "invitation.help": "{name} would like to share this ticket with you. The invitation expires {time}.",
