@@ -419,8 +419,9 @@ section! {
         /// The largest number of files of one account that are being received or are not attached to
         /// anything yet, on all nodes. Not less than `attachments.max_files`.
         unused_files_per_account: u32 = "50", 1..=100_000;
-        /// The largest total size of the files that one customer uploads in 24 hours, in bytes, on all
-        /// nodes. Files that are deleted count too. With 0, there is no limit.
+        /// The largest total size of the files that one customer uploads at once, in bytes, on all nodes.
+        /// The same size becomes free again within 24 hours, evenly. Files that are deleted count too.
+        /// With 0, there is no limit.
         customer_upload_bytes_per_day: u64 = "10737418240", 0..=1 << 50;
         /// The largest number of requests of one network address that are processed at the same
         /// time without being signed in.

@@ -92,9 +92,14 @@ pub async fn fill(
 
 /// Takes back an attempt that should not count.
 pub async fn refund(db: &mut Connection, bucket: &Bucket) -> Result<(), DbError> {
+    drain(db, bucket, bucket.interval()).await
+}
+
+/// Takes back what was counted with [`fill`].
+pub async fn drain(db: &mut Connection, bucket: &Bucket, fill: TimeDelta) -> Result<(), DbError> {
     diesel::sql_query("UPDATE attempts SET empty_at = empty_at - $2 WHERE bucket = $1")
         .bind::<Binary, _>(bucket.id.as_slice())
-        .bind::<Interval, _>(bucket.interval())
+        .bind::<Interval, _>(fill.min(bucket.within))
         .prepared()
         .execute(db)
         .await?;

@@ -222,28 +222,44 @@ fn write_limit(services: &Services, write: CountedWrite) -> (&'static str, u32, 
     }
 }
 
-/// Counts the bytes of a file that a customer has uploaded. If that is too much in a day, returns as the
-/// inner error how long to wait until the file fits.
+/// Counts the bytes of a file that a customer has uploaded. If that is too much, returns as the inner
+/// error how long to wait until the file fits.
 pub(super) async fn count_bytes(
     services: &Services,
     db: &mut Connection,
     customer: AccountId,
     bytes: u64,
 ) -> Result<Result<(), TimeDelta>, DbError> {
+    let Some((bucket, fill)) = uploaded(services, customer, bytes) else { return Ok(Ok(())) };
+    let taken = rate_limit::fill(db, &bucket, fill, services.ambient.now()).await?;
+    if taken.is_err() {
+        services.metrics.refused(metrics::Limit::Uploads);
+    }
+    Ok(taken)
+}
+
+/// Uncounts what was counted with [`count_bytes`] although the file was not stored.
+pub(super) async fn uncount_bytes(
+    services: &Services,
+    customer: AccountId,
+    bytes: u64,
+) -> Result<(), DbError> {
+    let Some((bucket, fill)) = uploaded(services, customer, bytes) else { return Ok(()) };
+    rate_limit::drain(&mut *services.database.read().await?, &bucket, fill).await
+}
+
+/// Returns the bucket of the bytes that a customer uploads, and how long these bytes take to leave it, or
+/// `None` if they are not limited.
+fn uploaded(services: &Services, customer: AccountId, bytes: u64) -> Option<(Bucket, TimeDelta)> {
     let per_day = services.settings.limits.customer_upload_bytes_per_day;
     if per_day == 0 {
-        return Ok(Ok(()));
+        return None;
     }
     let day = TimeDelta::days(1);
     let micros = u128::from(day.num_microseconds().unwrap_or(i64::MAX).unsigned_abs());
     let part = micros * u128::from(bytes.min(per_day)) / u128::from(per_day);
     let part = TimeDelta::microseconds(i64::try_from(part).unwrap_or(i64::MAX));
-    let bucket = bucket(&["uploaded bytes", &customer.0.to_string()], (1, day));
-    let taken = rate_limit::fill(db, &bucket, part, services.ambient.now()).await?;
-    if taken.is_err() {
-        services.metrics.refused(metrics::Limit::Uploads);
-    }
-    Ok(taken)
+    Some((bucket(&["uploaded bytes", &customer.0.to_string()], (1, day)), part))
 }
 
 /// Counts a call of a machine. Call this before its transaction, so that failed calls count too.
@@ -304,6 +320,23 @@ pub(super) async fn refund(
         rate_limit::refund(&mut connection, bucket).await?;
     }
     Ok(())
+}
+
+/// Returns the result of examining an attempt's password. If too many passwords are being examined,
+/// uncounts the attempt: nothing was guessed.
+pub(super) async fn unless_busy<T>(
+    services: &Services,
+    attempt: &CountedAttempt,
+    result: Result<T, impl Into<ServiceError>>,
+) -> Result<T, ServiceError> {
+    let result = result.map_err(Into::into);
+    if result.as_ref().is_err_and(ServiceError::is_busy) {
+        let mut connection = services.database.read().await?;
+        for bucket in attempt.refundable.iter().chain(&attempt.passwords) {
+            rate_limit::refund(&mut connection, bucket).await?;
+        }
+    }
+    result
 }
 
 /// Counts a mail with a code or a link to an address. Codes and links are counted separately: a stranger,

@@ -58,11 +58,13 @@ async fn send_to_owner_without_proofs(
     if let Some(stored) = stored {
         let email = Some(account.email.as_str());
         let counted = rate_limit::count(services, Limit::Password, email, origin).await?;
-        let place = services.password_places.take(counted.account(), origin)?;
-        if !services.passwords.is_empty(stored).await? {
+        let place = services.password_places.take(counted.account(), origin);
+        let place = rate_limit::unless_busy(services, &counted, place).await?;
+        let is_empty = services.passwords.is_empty(stored).await;
+        drop(place);
+        if !rate_limit::unless_busy(services, &counted, is_empty).await? {
             return Err(not_configured().into());
         }
-        drop(place);
         attempt = Some(counted);
     }
     let sent = code::mail(services, account, identity.session.0, origin).await?;
@@ -115,9 +117,11 @@ async fn prove(
     let holder = identity.session.0;
     let email = Some(account.email.as_str());
     let attempt = rate_limit::count(services, Limit::Password, email, origin).await?;
-    let place = services.password_places.take(attempt.account(), origin)?;
-    let has_password = verify_password(services, account.id, password).await?;
+    let place = services.password_places.take(attempt.account(), origin);
+    let place = rate_limit::unless_busy(services, &attempt, place).await?;
+    let verified = verify_password(services, account.id, password).await;
     drop(place);
+    let has_password = rate_limit::unless_busy(services, &attempt, verified).await?;
     let mut attempts = vec![attempt];
     // Only now: a code beside a wrong password is not looked at.
     if code.is_some() {

@@ -133,9 +133,11 @@ async fn sign_in_with_password(
     *account_id = account.as_ref().map(|account| account.id);
     // Also without an account, so that the timing is the same.
     let stand_in = stand_in.filter(|_| account.is_none());
-    let place = services.password_places.take(attempt.account(), origin)?;
-    let checked = services.passwords.check(password, stored.clone(), stand_in).await?;
+    let place = services.password_places.take(attempt.account(), origin);
+    let place = rate_limit::unless_busy(services, &attempt, place).await?;
+    let checked = services.passwords.check(password, stored.clone(), stand_in).await;
     drop(place);
+    let checked = rate_limit::unless_busy(services, &attempt, checked).await?;
     let correct = !matches!(checked, Checked::Wrong);
     let account = account
         .filter(|account| correct && account.disabled_at.is_none())

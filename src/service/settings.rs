@@ -71,7 +71,7 @@ pub struct Retention {
 pub struct AccountLimits {
     /// Files that are being uploaded or are not attached to anything.
     pub unused_files: u32,
-    /// Bytes of files that a customer uploads in 24 hours.
+    /// Bytes of files that a customer uploads at once. As many become free again within 24 hours.
     pub customer_upload_bytes_per_day: u64,
     /// Tickets opened in a minute.
     pub tickets_per_minute: u32,

@@ -20,6 +20,7 @@ use crate::{
     domain::{
         actor::Actor,
         attachment::{Content, FileName, Limits},
+        budget::RequestBudget,
         ids::{AccountId, AttachmentId, CommentId, TicketId},
         media_type::TypeDetector,
         policy::{Action, Resource},
@@ -194,7 +195,7 @@ impl UploadReceiver {
 
     /// Stores a file, which must be reserved, while it is received. A file that is empty or too
     /// large is rejected and the rest of it is not read. So is one with which a customer uploads too
-    /// much in a day.
+    /// much at once.
     ///
     /// # Errors
     /// Returns an error if the client stopped sending, the storage failed or is full, or the database
@@ -214,9 +215,16 @@ impl UploadReceiver {
         };
         match received {
             Ok(Ok(content)) => {
-                writing.finish().await?;
-                let mut connection = self.services.database.read().await?;
-                attachments::complete(&mut connection, id, &name, &content).await?;
+                let finished = async {
+                    writing.finish().await?;
+                    let mut connection = self.services.database.read().await?;
+                    attachments::complete(&mut connection, id, &name, &content).await?;
+                    Ok::<_, ReceiveError<E>>(())
+                };
+                if let Err(error) = finished.await {
+                    self.uncount(content.size).await;
+                    return Err(error);
+                }
                 Ok(Upload { id, outcome: Ok((name, content)) })
             }
             Ok(Err(rejected)) => {
@@ -278,6 +286,19 @@ impl UploadReceiver {
         }))
     }
 
+    /// Uncounts the bytes of a file that could not be stored.
+    async fn uncount(&self, bytes: u64) {
+        if !self.is_customer {
+            return;
+        }
+        let uncounting = rate_limit::uncount_bytes(&self.services, self.uploader, bytes);
+        // That of the request may be used up.
+        let uncounted = RequestBudget::unlimited().run(uncounting).await;
+        if let Err(error) = uncounted.unwrap_or_else(|exceeded| Err(exceeded.into())) {
+            tracing::warn!(%error, "the bytes of a file that was not stored count as uploaded");
+        }
+    }
+
     /// Checks the size of a file so far, and counts its latest chunk towards the total.
     fn check_size(&mut self, name: &FileName, size: u64, chunk: u64) -> Result<(), UserError> {
         let Limits { max_file_bytes, max_total_bytes, .. } = self.services.file_limits();
@@ -329,8 +350,8 @@ fn too_much_in_a_day(max: u64, retry_after: TimeDelta) -> UserError {
     let minutes = retry_after.num_minutes() + 1;
     let unit = if minutes == 1 { "minute" } else { "minutes" };
     let message = format!(
-        "At most {max} bytes of files are accepted from you in 24 hours. Send your text without \
-         files, or try again in {minutes} {unit}."
+        "You have uploaded as much as is accepted from you at once ({max} bytes). Send your text \
+         without files, or try again in {minutes} {unit}."
     );
     error(UserErrorCode::TooMany, message)
 }
@@ -371,6 +392,12 @@ pub(super) fn fingerprints(uploads: &[Upload]) -> Vec<String> {
 /// Returns the ids of uploaded files.
 pub(super) fn ids(uploads: &[Upload]) -> Vec<AttachmentId> {
     uploads.iter().map(|upload| upload.id).collect()
+}
+
+/// Locks files that a transaction is going to attach. Call this before the key is claimed: the statement
+/// of a group locks them in this order.
+pub(super) async fn lock(db: &mut Connection, files: &[AttachmentId]) -> Result<(), DbError> {
+    if files.is_empty() { Ok(()) } else { attachments::lock(db, files).await }
 }
 
 /// Attaches uploaded files to a ticket's description or to a comment. Call this in the

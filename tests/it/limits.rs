@@ -9,6 +9,7 @@ use std::{
 };
 
 use chrono::TimeDelta;
+use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -907,6 +908,44 @@ async fn right_passwords_of_one_account_are_limited_too_and_elsewhere_counted_se
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_was_not_looked_at_is_no_guess() {
+    // A few more than the places that one account has on a node (`crypto/password.rs`).
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let guesses = (cores - 1).max(1) * 65 / 8 + 3;
+    let flags =
+        flags(&[("trusted_proxies", "1"), ("limits.guesses_per_hour", &(2 * guesses).to_string())]);
+    let server = TestServer::start_with(&flags).await;
+    server.customer("Anna").await;
+    // A hash of another system, which takes long enough for the last ones to find no place.
+    let slow = "$2b$11$EXRkfkdmXn2gzds2SSitu.MW9.gAVqa9eLS1//RYtYCmB1eLHg.9q";
+    let database = server.database.connect().await;
+    database.execute("UPDATE accounts SET password_hash = $1", &[&slow]).await.unwrap();
+    let sign_in =
+        "mutation($input: SignInInput!) { signIn(input: $input) { userErrors { code } } }";
+    let client = server.anonymous();
+    let (mut guessed, mut attempts) = (0, 0);
+    loop {
+        let addresses = (0..guesses).map(|n| format!("198.51.100.{}", (attempts + n) % 250));
+        let replies = join_all(addresses.map(async |address| {
+            let input = json!({ "email": "anna@example.com", "password": "wrong" });
+            from(&address, &client, sign_in, input).await
+        }))
+        .await;
+        attempts += guesses;
+        let (wrong, others): (Vec<_>, Vec<_>) =
+            replies.iter().partition(|reply| reply.at("/errors/0").is_null());
+        guessed += wrong.len();
+        let codes = others.iter().map(|reply| reply.code()).collect::<Vec<_>>();
+        if codes.contains(&"RATE_LIMITED") {
+            break;
+        }
+        assert!(codes.iter().all(|code| *code == "UNAVAILABLE"), "{codes:?}");
+    }
+    assert_eq!(guessed, guesses);
+    server.stop().await;
+}
+
 /// A multipart mutation with files, as the bytes of a request.
 fn multipart(
     client: &Client,
@@ -1125,11 +1164,20 @@ async fn the_bytes_that_a_customer_uploads_in_a_day_are_limited() {
         answer.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned()
     };
     let accepted = |answer: &str| answer.contains("\"userErrors\":[]");
+    // What cannot be stored does not count.
+    let database = server.database.connect().await;
+    let failing = "ALTER TABLE attachments ADD CONSTRAINT broken CHECK (size <> 300)";
+    database.batch_execute(failing).await.unwrap();
+    for _ in 0..4 {
+        let failed = send(&anna, &[300]).await;
+        assert!(failed.contains("INTERNAL"), "{failed}");
+    }
+    database.batch_execute("ALTER TABLE attachments DROP CONSTRAINT broken").await.unwrap();
     let first = send(&anna, &[400, 500]).await;
     assert!(accepted(&first), "{first}");
     let refused = send(&anna, &[200]).await;
     assert!(refused.contains("TOO_MANY"), "{refused}");
-    let advice = "At most 1000 bytes of files are accepted from you in 24 hours. Send your text without files, or try again in 144 minutes.";
+    let advice = "You have uploaded as much as is accepted from you at once (1000 bytes). Send your text without files, or try again in 144 minutes.";
     assert!(refused.contains(advice), "{refused}");
     assert_eq!(rows(&server, "size IS NOT NULL").await, 2);
     // What fits, and what staff send.
