@@ -27,6 +27,7 @@ pub mod notification;
 pub mod page;
 pub mod placeholder;
 pub mod policy;
+pub mod poll_again;
 pub mod presence;
 pub mod priority_mail;
 pub mod redaction;

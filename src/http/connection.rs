@@ -46,7 +46,7 @@ use super::{
     tls::{Tls, failure},
 };
 use crate::{
-    domain::session::network,
+    domain::{poll_again::poll_again, session::network},
     metrics::{Limit, Metrics, Rejection},
 };
 
@@ -138,11 +138,12 @@ impl Server {
                 let stream =
                     Stream { tcp: stream, traffic: Traffic::default(), _slots: slots.open };
                 let (server, handshake) = (Arc::clone(self), Handshake::new(slots.handshake));
-                connections.spawn(async move {
+                // hyper wakes its task to read a body, and async-graphql to execute a query.
+                connections.spawn(poll_again(async move {
                     if server.serve_one(stream, address, handshake).await.is_err() {
                         server.metrics.refused(Limit::HeaderTime);
                     }
-                });
+                }));
             }
             Err(_) if self.tls.is_some() => {}
             Err(refused) if refused.open.is_empty() => refused.tell(stream),

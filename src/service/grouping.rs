@@ -23,7 +23,10 @@ use tokio::{
 };
 
 use super::ServiceError;
-use crate::{db::DbError, domain::ids::TicketId};
+use crate::{
+    db::DbError,
+    domain::{ids::TicketId, poll_again::poll_again},
+};
 
 /// The largest number of calls in a group.
 const MAX_GROUP: usize = 64;
@@ -309,7 +312,7 @@ where
 {
     let (answer, answered) = oneshot::channel();
     if grouping.push(Waiting { call, answer }) {
-        tokio::spawn(collect(Arc::clone(grouping), process));
+        tokio::spawn(poll_again(collect(Arc::clone(grouping), process)));
     }
     answered.await.unwrap_or_else(|_| Err(DbError::Panicked.into()))
 }
