@@ -18,7 +18,7 @@ use tokio::time;
 use super::{shared_read::SharedRead, task::survive_panics};
 use crate::{
     db::{Connection, Database, DbError, feed, feed_hints::FeedHints, placing},
-    domain::clock::Ambient,
+    domain::{budget::RequestBudget, clock::Ambient},
 };
 
 /// The largest number of events that are placed in one transaction. Limits how long the head is
@@ -70,10 +70,12 @@ impl Sequencer {
     }
 
     /// Places all events that are committed by now, and returns the end of the feed. Many streams
-    /// that begin at the same time place and read together.
+    /// that begin at the same time place and read together. What is pending does not use up the budget of the
+    /// request that begins a stream.
     pub(super) async fn catch_up(&self) -> Result<i64, DbError> {
         let catching_up = async {
-            self.place_any().await?;
+            let placed = RequestBudget::unlimited().run(self.place_any()).await;
+            placed.unwrap_or_else(|exceeded| Err(exceeded.into()))?;
             feed::head(&mut *self.database.read().await?).await
         };
         self.catching_up.get(catching_up).await
