@@ -272,6 +272,18 @@ pub async fn newest(db: &mut Connection) -> Result<Vec<AttachmentId>, DbError> {
     Ok(ids.into_iter().map(AttachmentId).collect())
 }
 
+/// Locks files until the transaction ends.
+pub async fn lock(db: &mut Connection, files: &[AttachmentId]) -> Result<(), DbError> {
+    attachments::table
+        .filter(attachments::id.eq_any(ids(files)))
+        .order(attachments::id)
+        .for_no_key_update()
+        .select(attachments::id)
+        .load::<Uuid>(db)
+        .await?;
+    Ok(())
+}
+
 /// Attaches an uploaded file to a ticket's description or to a comment. Returns `false` if the
 /// file belongs to another account, is already attached, or is being deleted.
 pub async fn attach(

@@ -391,8 +391,8 @@ async fn make_alone(
 }
 
 /// Makes a change in a transaction that has locked its ticket. Locks the bucket only now: other changes
-/// of the account would wait with it for a ticket that others keep locked. The key comes last, as in the
-/// statement of a group.
+/// of the account would wait with it for a ticket that others keep locked. The files and then the key
+/// come last, as in the statement of a group.
 async fn make_locked(
     services: &Services,
     db: &mut Connection,
@@ -401,6 +401,7 @@ async fn make_locked(
 ) -> Result<Made, ServiceError> {
     ensure_unchanged(&change.counted.actor, db, services.ambient.now()).await?;
     rate_limit::count_write(services, db, change.counted).await?;
+    upload::lock(db, &change.files).await?;
     if let (Some(call), Some(comment)) = (&change.call, &change.comment)
         && let Some(earlier) = call.earlier_result(db, comment.id.0, comment.created_at).await?
     {

@@ -151,6 +151,7 @@ async fn open_checked(
     opening: &Opening,
 ) -> Result<Made, ServiceError> {
     let Opening { ticket, counted, call, files, .. } = opening;
+    upload::lock(db, files).await?;
     if let Some(earlier) = call.earlier_result(db, ticket.id.0, ticket.created_at).await? {
         uncount_write(services, db, *counted).await?;
         return Ok(Made::Earlier(earlier));
