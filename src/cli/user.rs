@@ -54,7 +54,7 @@ async fn set_role(config: &Config, email: &str, role: Role) -> CliResult {
 async fn reset_second_factor(config: &Config, email: &str) -> CliResult {
     let account = with_services(config, async |services| {
         let account = account::by_email(&Actor::System, services, email).await.map_err(explain)?;
-        second_factor::reset(&Actor::System, services, account.id).await.map_err(explain)
+        second_factor::reset(&Actor::System, services, Some(account.id)).await.map_err(explain)
     })
     .await?;
     print(&format!("{} has no second factor now and must sign in again.\n", account.email))

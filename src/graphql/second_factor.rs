@@ -488,7 +488,7 @@ impl SecondFactorMutation {
         #[graphql(desc = "The account.")] input: ResetSecondFactorsInput,
     ) -> Result<ResetSecondFactorsPayload, Failure> {
         let (actor, services) = (ctx.actor()?, ctx.services()?);
-        let id = GlobalId::account(&input.account_id).ok_or_else(Failure::not_found)?;
+        let id = GlobalId::account(&input.account_id);
         let reset = service::second_factor::reset(actor, services, id).await;
         Ok(match Outcome::of(reset)? {
             Outcome::Done(account) => ResetSecondFactorsPayload {

@@ -359,13 +359,14 @@ pub async fn regenerate_recovery_codes(
 pub async fn reset(
     actor: &Actor,
     services: &Services,
-    account: AccountId,
+    account: Option<AccountId>,
 ) -> Result<Account, ServiceError> {
     authorise_with_proof(actor, services, Action::ControlAccess).await?;
-    if actor.account_id() == Some(account) {
+    let id = account.ok_or(ServiceError::NotFound)?;
+    if actor.account_id() == Some(id) {
         authorise_with_proof(actor, services, Action::ReplaceSecondFactors).await?;
     }
-    let (id, now) = (account, services.ambient.now());
+    let now = services.ambient.now();
     services
         .database
         .write(async |db| {

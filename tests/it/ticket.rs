@@ -301,6 +301,10 @@ async fn who_may_not_change_a_ticket_is_told_so_before_a_malformed_id_is_refused
     assert_eq!(jonas.send(remove, input.clone()).await.code(), "NOT_FOUND");
     let reply = anna.send(remove, input).await;
     assert_eq!(reply.user_errors("removeParticipant"), ["NOT_FOUND"]);
+    let reset =
+        "mutation { resetSecondFactors(input: { accountId: \"x\" }) { userErrors { code } } }";
+    assert_eq!(anna.send(reset, json!({})).await.code(), "FORBIDDEN");
+    assert_eq!(server.anonymous().send(reset, json!({})).await.code(), "UNAUTHENTICATED");
     server.stop().await;
 }
 
