@@ -19,13 +19,20 @@ const socket = createClient({
 const link = new GraphQLWsLink(resuming(socket));
 const client = new ApolloClient({ link, cache: new InMemoryCache() });
 
-await follow((after, sink) =>
-  client.subscribe({ query: gql(EVENTS), variables: { after }, fetchPolicy: "no-cache" }).subscribe({
+await follow((after, sink) => {
+  const messages = client.subscribe({
+    query: gql(EVENTS),
+    variables: { after },
+    fetchPolicy: "no-cache",
+  });
+  const subscription = messages.subscribe({
     next({ data, error }) {
       if (!error) sink.next({ data });
-      else sink.error(CombinedGraphQLErrors.is(error) ? error.errors : (error.cause ?? error));
+      else if (CombinedGraphQLErrors.is(error)) sink.next({ data, errors: error.errors });
+      else sink.error(error.cause ?? error);
     },
     error: sink.error,
     complete: sink.complete,
-  }),
-);
+  });
+  return () => subscription.unsubscribe();
+});

@@ -60,7 +60,7 @@ function isFault(end) {
   const errors = [end].flat().filter(Boolean);
   return errors.some(
     (error) =>
-      [4400, 4406, 4409, 4429].includes(error.code) || error.extensions?.code === "BAD_REQUEST",
+      [1002, 1007, 1009, 4400, 4409, 4429].includes(error.code) || error.extensions?.code === "BAD_REQUEST",
   );
 }
 
@@ -79,24 +79,28 @@ function handle({ __typename, comment, toStatus }) {
 /**
  * Follows the inbox until the program ends. `subscribe` wraps the library: it takes the
  * cursor to start after, and a sink with `next` (an execution result), `error` and
- * `complete`.
+ * `complete`, and returns a function that ends the subscription.
  */
 export async function follow(subscribe) {
   let after;
   for (;;) {
+    let unsubscribe;
     try {
       after ??= await show();
       await new Promise((complete, error) => {
         const next = ({ data, errors }) => {
+          // An event that was on its way when you lost access to its ticket. The stream goes on.
+          if (!data && errors?.every(({ extensions }) => extensions?.code === "NOT_FOUND")) return;
           if (errors) return error(errors);
           const message = data.inboxEvents;
           handle(message);
           // The stream can't continue and completes: read the state again.
           after = message.__typename === "ResyncRequired" ? undefined : message.cursor;
         };
-        subscribe(after, { next, error, complete });
+        unsubscribe = subscribe(after, { next, error, complete });
       });
     } catch (end) {
+      unsubscribe?.();
       if (isFault(end)) throw end;
       if (!isSignedOut(end)) await new Promise((resolve) => setTimeout(resolve, 1_000));
     }

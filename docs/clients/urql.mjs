@@ -18,11 +18,13 @@ const forwardSubscription = ({ query, variables }) => ({
 });
 const client = new Client({ url, exchanges: [subscriptionExchange({ forwardSubscription })] });
 
-await follow((after, sink) =>
-  client.subscription(EVENTS, { after }).subscribe(({ data, error, hasNext }) => {
-    if (error?.graphQLErrors.length > 0) sink.error(error.graphQLErrors);
+await follow((after, sink) => {
+  const messages = client.subscription(EVENTS, { after });
+  const { unsubscribe } = messages.subscribe(({ data, error, hasNext }) => {
+    if (error?.graphQLErrors.length > 0) sink.next({ data, errors: error.graphQLErrors });
     else if (error) sink.error(error.networkError);
     else if (data) sink.next({ data });
     if (!hasNext) sink.complete();
-  }),
-);
+  });
+  return unsubscribe;
+});

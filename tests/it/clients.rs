@@ -113,6 +113,42 @@ impl Nodes {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_ignores_an_event_that_it_may_no_longer_see_and_ends_a_stream_that_failed() {
+    const SCRIPT: &str = r#"
+        import { follow } from "./common.mjs";
+        let count = 0;
+        await follow((_, { next }) => {
+          const nth = ++count;
+          console.log("began", nth);
+          if (nth > 1) process.exit();
+          const failed = (code) => next({ data: null, errors: [{ extensions: { code } }] });
+          const event = { __typename: "CommentAdded", comment: { body: "seen" }, cursor: "1" };
+          setImmediate(() => {
+            failed("NOT_FOUND");
+            next({ data: { inboxEvents: event } });
+            failed("INTERNAL");
+          });
+          return () => console.log("ended", nth);
+        });
+    "#;
+    let server = TestServer::start().await;
+    server.customer("Anna").await;
+    let folder = npm::install(SOURCE).await;
+    replace(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join(SOURCE).join("common.mjs"),
+        &folder.join("common.mjs"),
+    );
+    let mut command = npm::program("node");
+    command.current_dir(folder).args(["--input-type=module", "--eval", SCRIPT]);
+    configure(&mut command, &server.address());
+    let output = time::timeout(TIMEOUT, command.output()).await.expect("the end of the script");
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    let began = text.lines().skip_while(|line| !line.starts_with("began")).collect::<Vec<_>>();
+    assert_eq!(began, ["began 1", "CommentAdded seen", "ended 1", "began 2"], "{text}");
+    server.stop().await;
+}
+
 async fn assert_resumes_without_a_gap(file: &str) {
     let database = TestDatabase::new().await;
     create_account(&database.url, &Arc::default(), EMAIL, "Anna", Role::Customer).await;
