@@ -225,8 +225,8 @@ impl TicketInvitationMutation {
     }
 
     /// Accepts an invitation to your address: you take part in the ticket from now on.
-    /// `removeParticipant` ends that. `NOT_FOUND` if there is no such invitation to your address
-    /// any more. User errors: `EXPIRED` if you have declined it or it has expired,
+    /// `removeParticipant` ends that. `NOT_FOUND` if there is no such invitation to your address,
+    /// or you have accepted it already. User errors: `EXPIRED` if you have declined it or it has expired,
     /// `TICKET_CLOSED` or `TICKET_MERGED`, and `TOO_MANY` if the ticket has too many participants.
     async fn accept_invitation(
         &self,
