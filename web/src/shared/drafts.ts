@@ -12,7 +12,7 @@ export interface Draft {
   /** The language of a canned answer, or empty for every one. Left out until one is chosen. */
   locale?: Scalar<"Locale"> | "";
   /** What was stored when its author began to change it: a comment or a canned answer. */
-  begunFrom?: { summary?: string; body: string };
+  begunFrom?: Pick<Draft, "body"> & Partial<Pick<Draft, "summary" | "categoryId" | "locale">>;
   /** The status that is set with an answer or a note. Left out if none is chosen. */
   status?: Scalar<"TicketStatus">;
   /** Sent with each attempt to post the message, so that it is posted once. */
