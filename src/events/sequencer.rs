@@ -74,7 +74,9 @@ impl Sequencer {
     /// request that begins a stream.
     pub(super) async fn catch_up(&self) -> Result<i64, DbError> {
         let catching_up = async {
-            let placed = RequestBudget::unlimited().run(self.place_any()).await;
+            // Boxed: each stream would carry its state, and few find anything pending.
+            let placing = Box::pin(self.place_any());
+            let placed = RequestBudget::unlimited().run(placing).await;
             placed.unwrap_or_else(|exceeded| Err(exceeded.into()))?;
             feed::head(&mut *self.database.read().await?).await
         };
