@@ -168,8 +168,9 @@ pub async fn plan(db: &mut Connection, new: &NewDelivery<'_>) -> Result<(), DbEr
     Ok(())
 }
 
-/// Redirects an account's unfinished mails from its former address to the new one. A mail that is
-/// being sent may still reach the former address.
+/// Redirects an account's unfinished mails about tickets from its former address to the new one. A mail
+/// that is being sent may still reach the former address. Codes and notices stay: who has the former
+/// address must learn what happened until the change.
 pub async fn redirect(
     db: &mut Connection,
     account: AccountId,
@@ -194,6 +195,7 @@ pub async fn redirect(
         .filter(deliveries::state.eq_any([DeliveryState::Queued, DeliveryState::Sending]))
         .filter(deliveries::account_id.eq(account.0))
         .filter(deliveries::address.eq(from.as_str()))
+        .filter(deliveries::ticket_id.is_not_null())
         .set(deliveries::address.eq(to.as_str()))
         .execute(db)
         .await?;

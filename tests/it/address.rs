@@ -115,12 +115,20 @@ async fn a_mail_that_was_planned_while_the_address_changed_goes_to_the_new_one()
     let database = server.database.connect().await;
     let change = "UPDATE accounts SET email = 'anna@example.org' WHERE name = 'Anna'";
     database.batch_execute(change).await.unwrap();
+    // What the owner of the former address must learn stays theirs.
+    let notice = "INSERT INTO deliveries (id, address, account_id, locale, priority, due_at, created_at)
+        SELECT gen_random_uuid(), 'anna@example.com', account_id, locale, true, created_at + interval '30 days', created_at
+        FROM deliveries";
+    database.batch_execute(notice).await.unwrap();
     server.clock.advance(TimeDelta::hours(2));
     let mail = fixture.smtp.nth(1, "We have received your ticket").await;
     assert_eq!(mail.to, "anna@example.org");
     let query = "query($id: ID!) { node(id: $id) { ... on Ticket { deliveries { recipient } } } }";
     let data = fixture.boris.ok(query, json!({ "id": ticket.id })).await;
     assert_eq!(data["node"]["deliveries"], json!([{ "recipient": "anna@example.org" }]));
+    let notice = "SELECT address FROM deliveries WHERE ticket_id IS NULL";
+    let address = database.query_one(notice, &[]).await.unwrap().get::<_, String>(0);
+    assert_eq!(address, "anna@example.com");
     fixture.server.stop().await;
 }
 
