@@ -241,7 +241,8 @@ impl Composer {
         Ok(received.into_iter().next().map(|received| {
             let number = self.number_prefix.format(received.ticket_number);
             let link = self.ticket_link(&number);
-            let expires_at = received.invitation.expires_at.format("%Y-%m-%d").to_string();
+            let expires_at =
+                received.invitation.expires_at.format("%Y-%m-%d %H:%M UTC").to_string();
             context! { number, link, expires_at, merged }
         }))
     }
@@ -399,6 +400,12 @@ impl TicketMail {
         if events.is_empty() {
             return Err(unbuildable("the mail has no events"));
         }
+        if delivery.account_id.is_some() {
+            leave_current_assignment(&mut events, ticket.assignee_id == delivery.account_id);
+            if events.is_empty() {
+                return Ok(None);
+            }
+        }
         let people = events.iter().filter_map(|(event, _)| event.actor_id);
         let people =
             people.chain([ticket.reporter_id]).chain(delivery.account_id).collect::<Vec<_>>();
@@ -549,6 +556,18 @@ impl Continuation {
         });
         reports && event.occurred_at == self.merged_at
     }
+}
+
+/// Removes assignments of a ticket to the recipient that are over: all but the last, and that one too if
+/// they are no longer the assignee.
+fn leave_current_assignment(events: &mut Vec<(Event, NotificationKind)>, is_assignee: bool) {
+    let is_assignment = |kind| kind == NotificationKind::TicketAssigned;
+    let current = events.iter().rposition(|&(_, kind)| is_assignment(kind)).filter(|_| is_assignee);
+    let mut places = 0..;
+    events.retain(|&(_, kind)| {
+        let place = places.next();
+        !is_assignment(kind) || place == current
+    });
 }
 
 /// Returns the names of the files of a ticket's description and of these comments.

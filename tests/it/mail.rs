@@ -637,3 +637,30 @@ async fn an_assignee_is_mailed_the_request() {
     );
     fixture.server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_assignment_that_is_over_is_not_mailed() {
+    let fixture = MailFixture::start_with(&[("mail.window_seconds", "30")]).await;
+    let (server, smtp) = (&fixture.server, &fixture.smtp);
+    let (vera, ilya) = (server.agent("Vera").await, server.agent("Ilya").await);
+    let (boris, ilyas) = (fixture.boris.account_id().await, ilya.account_id().await);
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    let assign = async |account: &str| {
+        vera.update(&ticket, json!({ "assigneeId": account })).await;
+        server.quiet().await;
+    };
+    for account in [&boris, &ilyas, &boris, &ilyas] {
+        assign(account).await;
+    }
+    server.clock.advance(TimeDelta::seconds(31));
+    let mail = smtp.nth(1, "assigned this ticket to you").await;
+    assert_eq!(mail.to, "ilya@example.com");
+    assert_eq!(mail.text.matches("assigned this ticket to you").count(), 1, "{}", mail.text);
+    // Sent after Boris' mail, if there were one.
+    assign(&boris).await;
+    server.clock.advance(TimeDelta::seconds(31));
+    let mail = smtp.nth(2, "assigned this ticket to you").await;
+    assert_eq!(mail.to, "boris@example.com");
+    assert_eq!(mail.text.matches("assigned this ticket to you").count(), 1, "{}", mail.text);
+    fixture.server.stop().await;
+}
