@@ -533,7 +533,7 @@ async fn the_mail_of_a_merge_says_where_the_ticket_continues() {
     assert!(merged.contains(&format!("объединена с заявкой {number}")), "{merged}");
     assert!(merged.contains(&format!("Вас пригласили в заявку {number}")), "{merged}");
     assert!(merged.contains(&format!("https://portal.example.com/tickets/{}", own.number)));
-    let reason = format!("Обращение {}, в котором вы участвуете, объединено", own.number);
+    let reason = format!("Заявка {}, в которой вы участвуете, объединена", own.number);
     assert!(invited.contains(&reason), "{invited}");
     assert!(invited.contains(&format!("https://portal.example.com/tickets/{number}")), "{invited}");
     fixture.server.stop().await;
