@@ -220,8 +220,7 @@ pub async fn reset(
     let attempt = rate_limit::count(services, Limit::Link, None, origin).await?;
     let hash = TokenHash::presented_as(TokenKind::PasswordReset, token).ok_or_else(expired_link)?;
     let account = account_of_link(services, hash).await?;
-    let place = services.password_places.take(attempt.account(), origin);
-    let place = rate_limit::unless_busy(services, &attempt, place).await?;
+    let place = rate_limit::take_place(services, &attempt, origin).await?;
     let stored = new.hash(services, &account).await;
     drop(place);
     let stored = rate_limit::unless_busy(services, &attempt, stored).await?;
@@ -285,8 +284,7 @@ pub async fn change_own(
     let email = Some(account.email.as_str());
     let attempt = rate_limit::count(services, Limit::Password, email, origin).await?;
     let stored = db::account::password(&mut *services.database.read().await?, account.id).await?;
-    let place = services.password_places.take(attempt.account(), origin);
-    let place = rate_limit::unless_busy(services, &attempt, place).await?;
+    let place = rate_limit::take_place(services, &attempt, origin).await?;
     let verified = services.passwords.verify(current, stored).await;
     if !rate_limit::unless_busy(services, &attempt, verified).await? {
         let message = "The current password is incorrect.";

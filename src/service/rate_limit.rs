@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     ServiceError, Services,
+    password_places::PasswordPlace,
     queued::{CountedWrite, Write},
 };
 use crate::{
@@ -93,14 +94,6 @@ pub(super) struct CountedAttempt {
     refundable: Vec<Bucket>,
     /// The bucket of the account's passwords, if this is one.
     passwords: Option<Bucket>,
-}
-
-impl CountedAttempt {
-    /// Returns what stands for the account of a password. Strangers and networks that its owner has
-    /// signed in from have different ones.
-    pub(super) fn account(&self) -> Option<[u8; 32]> {
-        self.passwords.map(|bucket| bucket.id)
-    }
 }
 
 /// Counts an attempt. Call this before checking the guess, so that concurrent attempts cannot
@@ -320,6 +313,18 @@ pub(super) async fn refund(
         rate_limit::refund(&mut connection, bucket).await?;
     }
     Ok(())
+}
+
+/// Takes a place of the network and of the account of an attempt's password. Hold it while the password is
+/// examined. If none is free, uncounts the attempt.
+pub(super) async fn take_place(
+    services: &Services,
+    attempt: &CountedAttempt,
+    origin: &ClientOrigin,
+) -> Result<PasswordPlace, ServiceError> {
+    // Strangers and networks that the owner of the account has signed in from have different ones.
+    let account = attempt.passwords.map(|bucket| bucket.id);
+    unless_busy(services, attempt, services.password_places.take(account, origin)).await
 }
 
 /// Returns the result of examining an attempt's password. If too many passwords are being examined,

@@ -58,8 +58,7 @@ async fn send_to_owner_without_proofs(
     if let Some(stored) = stored {
         let email = Some(account.email.as_str());
         let counted = rate_limit::count(services, Limit::Password, email, origin).await?;
-        let place = services.password_places.take(counted.account(), origin);
-        let place = rate_limit::unless_busy(services, &counted, place).await?;
+        let place = rate_limit::take_place(services, &counted, origin).await?;
         let is_empty = services.passwords.is_empty(stored).await;
         drop(place);
         if !rate_limit::unless_busy(services, &counted, is_empty).await? {
@@ -117,8 +116,7 @@ async fn prove(
     let holder = identity.session.0;
     let email = Some(account.email.as_str());
     let attempt = rate_limit::count(services, Limit::Password, email, origin).await?;
-    let place = services.password_places.take(attempt.account(), origin);
-    let place = rate_limit::unless_busy(services, &attempt, place).await?;
+    let place = rate_limit::take_place(services, &attempt, origin).await?;
     let verified = verify_password(services, account.id, password).await;
     drop(place);
     let has_password = rate_limit::unless_busy(services, &attempt, verified).await?;

@@ -133,8 +133,7 @@ async fn sign_in_with_password(
     *account_id = account.as_ref().map(|account| account.id);
     // Also without an account, so that the timing is the same.
     let stand_in = stand_in.filter(|_| account.is_none());
-    let place = services.password_places.take(attempt.account(), origin);
-    let place = rate_limit::unless_busy(services, &attempt, place).await?;
+    let place = rate_limit::take_place(services, &attempt, origin).await?;
     let checked = services.passwords.check(password, stored.clone(), stand_in).await;
     drop(place);
     let checked = rate_limit::unless_busy(services, &attempt, checked).await?;

@@ -293,8 +293,7 @@ impl UploadReceiver {
         }
         let uncounting = rate_limit::uncount_bytes(&self.services, self.uploader, bytes);
         // That of the request may be used up.
-        let uncounted = RequestBudget::unlimited().run(uncounting).await;
-        if let Err(error) = uncounted.unwrap_or_else(|exceeded| Err(exceeded.into())) {
+        if let Err(error) = RequestBudget::uncounted(uncounting).await {
             tracing::warn!(%error, "the bytes of a file that was not stored count as uploaded");
         }
     }
