@@ -84,6 +84,9 @@ pub(super) const LOCK_TIMED_OUT: [&str; 2] = [
 /// How Postgres reports a deadlock (SQLSTATE 40P01).
 pub(super) const DEADLOCK: [&str; 2] = ["deadlock detected", "обнаружена взаимоблокировка"];
 
+/// What a statement fails with if another call has claimed one of its idempotency keys meanwhile.
+pub(super) const KEY_CLAIMED: &str = "an idempotency key was claimed meanwhile";
+
 /// What the system says of a full disk, in the languages of [`UNAVAILABLE`].
 pub(super) const DISK_FULL: [&str; 2] = ["No space left on device", "не осталось свободного места"];
 
@@ -126,7 +129,15 @@ impl DbError {
 
     /// Whether other transactions stood in the way of this one, so that the same may succeed later.
     pub fn is_contended(&self) -> bool {
-        matches!(self, Self::Locked) || self.is_held_up() || self.is_deadlock()
+        matches!(self, Self::Locked)
+            || self.is_held_up()
+            || self.is_deadlock()
+            || self.is_key_claimed()
+    }
+
+    /// Whether another call has claimed an idempotency key of the statement meanwhile.
+    pub fn is_key_claimed(&self) -> bool {
+        self.has_message(&[KEY_CLAIMED])
     }
 
     /// Whether another transaction held a lock for too long.

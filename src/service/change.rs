@@ -17,7 +17,7 @@ use chrono::TimeDelta;
 
 use super::{
     ServiceError, Services,
-    grouping::{Turn, Waiting, repeated, submit_prepared},
+    grouping::{Turn, Waiting, log_failure, repeated, submit_prepared},
     meanwhile::check_nothing_said,
     queued::{Change, Made},
     rate_limit::{self, too_frequent, write_bucket},
@@ -269,7 +269,7 @@ impl Group {
                 return again;
             }
             Err(error) => {
-                tracing::warn!(%error, "writing a group of changes failed; making them one by one");
+                log_failure(&error);
                 unread.clear();
                 Saved::default()
             }

@@ -346,6 +346,16 @@ async fn collect<C, F>(
     }
 }
 
+/// Logs why a group was not written. Its calls are made one by one. That a client sends a call again
+/// while it is under way is not a fault.
+pub(super) fn log_failure(error: &DbError) {
+    if error.is_key_claimed() {
+        tracing::debug!(%error, "writing a group failed; making its calls one by one");
+    } else {
+        tracing::warn!(%error, "writing a group failed; making its calls one by one");
+    }
+}
+
 /// Returns the error for the other calls of a group that an error has ended.
 pub(super) fn repeated(error: &DbError) -> ServiceError {
     DbError::Unavailable(error.to_string()).into()

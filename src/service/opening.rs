@@ -8,7 +8,7 @@ use super::{
     ServiceError, Services, UserError, UserErrorCode,
     change::public_event,
     follow_up,
-    grouping::{Waiting, repeated, submit},
+    grouping::{Waiting, log_failure, repeated, submit},
     queued::{Made, Opening},
     rate_limit::{count_write, too_frequent, uncount_write, write_bucket},
     session::ensure_unchanged,
@@ -56,7 +56,7 @@ async fn process(services: Services, group: Vec<Waiting<Opening>>) {
             return open_singly(services, lost);
         }
         Err(error) => {
-            tracing::warn!(%error, "opening a group of tickets failed; opening them one by one");
+            log_failure(&error);
             Opened::default()
         }
     };

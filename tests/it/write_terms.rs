@@ -3,6 +3,7 @@
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use ticketwire::domain::account::Role;
 use tokio_postgres::Client as Connection;
 
 use crate::{
@@ -10,6 +11,8 @@ use crate::{
     harness::{
         Client, TestServer,
         client::{Reply, Ticket},
+        process::Process,
+        server::{PASSWORD, create_account},
     },
     uploaded_file::uploaded,
     writes::{Held, until_waiting},
@@ -193,6 +196,29 @@ async fn a_keyed_comment_is_tried_again_after_a_deadlock_with_the_version_before
         before.run("ROLLBACK").await;
     });
     assert_eq!(reply.at("/data/addComment/comment/body"), "hello", "{}", reply.body);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_claimed_meanwhile_is_no_warning() {
+    let server = TestServer::start().await;
+    let url = server.database.url.as_str();
+    create_account(url, &server.clock, "anna@example.com", "Anna", Role::Customer).await;
+    let process = Process::serve(&[("DATABASE_URL", url)]).await;
+    let anna = Client::new(&process.address, None).sign_in("anna@example.com", PASSWORD).await;
+    let id = anna.create_ticket("one").await;
+    let claim = "INSERT INTO idempotency_keys (account_id, key, fingerprint, result_id, created_at)
+        SELECT id, 'k', sha256(''), gen_random_uuid(), now() FROM accounts WHERE name = 'Anna'";
+    let claimed = Held::begin(&server, claim).await;
+    let input = json!({ "body": "hello", "idempotencyKey": "k" });
+    let (reply, ()) = tokio::join!(comment(&anna, &id, input), async {
+        until_waiting(&server, "WITH seen%").await;
+        claimed.commit().await;
+    });
+    assert_eq!(reply.user_errors("addComment"), ["IDEMPOTENCY_KEY_REUSED"], "{}", reply.body);
+    let log = process.stop_and_read_log().await;
+    assert!(!log.contains("writing a group failed"), "{log}");
+    assert_eq!(number(&server.database.connect().await, "SELECT count(*) FROM comments").await, 0);
     server.stop().await;
 }
 

@@ -27,7 +27,7 @@ use super::{
     },
     save::{NewTicketEvent, columns},
     terms::{
-        self, ALL_CLAIMED, TermValues, Terms, attaching, bind_terms, claiming, free_files, unmet,
+        self, TermValues, Terms, all_claimed, attaching, bind_terms, claiming, free_files, unmet,
     },
 };
 use crate::domain::{
@@ -137,8 +137,9 @@ static OPEN_ON_TERMS: LazyLock<String> = LazyLock::new(|| {
     let epoch = current_epoch();
     format!(
         "WITH {CHOSEN}, {epoch}, {counting}, {free}, unmet AS MATERIALIZED ({unmet}), {ACCEPTED}, {claiming},
-         {INSERTED} {ALL_CLAIMED} {APPENDED}, {attaching}, {placing}
-         {SELECTED}, {counted}, {PLACEMENT} FROM {PLACEMENT_OF}"
+         {INSERTED} {} {APPENDED}, {attaching}, {placing}
+         {SELECTED}, {counted}, {PLACEMENT} FROM {PLACEMENT_OF}",
+        all_claimed()
     )
 });
 

@@ -31,7 +31,7 @@ use super::{
         counting, uncounted,
     },
     terms::{
-        self, ALL_CLAIMED, TermValues, Terms, attaching, bind_terms, claimants, claiming,
+        self, TermValues, Terms, all_claimed, attaching, bind_terms, claimants, claiming,
         free_files, unmet,
     },
 };
@@ -225,7 +225,7 @@ impl Needs {
         } else {
             [const { String::new() }; 3]
         };
-        let claimed = if self.terms { format!("AND {ALL_CLAIMED}") } else { String::new() };
+        let claimed = if self.terms { format!("AND {}", all_claimed()) } else { String::new() };
         let claimants = self.terms.then(|| claimants(FIRST_TERM));
         let placing = placing(MARK, claimants.as_deref());
         format!(

@@ -7,7 +7,7 @@ use diesel::sql_types::{
 };
 use uuid::Uuid;
 
-use super::super::idempotency::RETENTION;
+use super::super::{idempotency::RETENTION, pool::KEY_CLAIMED};
 use crate::domain::{
     clock::Timestamp,
     ids::{AccountId, AttachmentId, CommentId, EventId},
@@ -255,10 +255,15 @@ pub(super) fn claiming(first: usize, rows: &str) -> String {
     )
 }
 
-/// A condition that fails the statement if a key was claimed by another call after the statement
-/// began. That must undo the claims of the other rows too: the rows are then written one by one.
-pub(super) const ALL_CLAIMED: &str = "1 / CASE WHEN (SELECT count(*) FROM claimed) =
-    (SELECT count(*) FROM claims) THEN 1 ELSE 0 END = 1";
+/// Returns a condition that fails the statement if a key was claimed by another call after the statement
+/// began. That must undo the claims of the other rows too: the rows are then written one by one. The
+/// text is not a number, and depends on a row, so that it is not read before.
+pub(super) fn all_claimed() -> String {
+    format!(
+        "CASE WHEN (SELECT count(*) FROM claimed) = (SELECT count(*) FROM claims) THEN true
+              ELSE ('{KEY_CLAIMED} ' || (SELECT count(*) FROM claims))::int IS NULL END"
+    )
+}
 
 /// Returns the expression `attached`: attaches the free files of the rows `rows (i)`. `ticket` is
 /// the ticket of a row.
