@@ -2,6 +2,7 @@
 
 mod check;
 mod database;
+mod locks;
 mod machine;
 mod network;
 mod nodes;
@@ -40,8 +41,8 @@ pub(super) async fn run(config: &Config, file: Option<&Path>, json: bool) -> Cli
         Err(error) => report.add("database", Err(database::unreachable(config, error)))?,
         Ok(database) => {
             let checked = async {
-                if database::check(config, &database, &mut report).await? {
-                    live = nodes::check(config, &database, &mut report).await?;
+                if let Some(blockers) = database::check(config, &database, &mut report).await? {
+                    live = nodes::check(config, &database, &blockers, &mut report).await?;
                 }
                 Ok(())
             };

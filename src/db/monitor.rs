@@ -2,11 +2,11 @@
 
 use diesel::{
     prelude::*,
-    sql_types::{BigInt, Bool, Double, Text, Timestamptz},
+    sql_types::{BigInt, Bool, Double, Integer, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
 
-use super::{Connection, Database, DbError, delivery::NEXT};
+use super::{Connection, Database, DbError, delivery::NEXT, pool::APPLICATION};
 use crate::domain::clock::Timestamp;
 
 /// The work that is waiting. Ages are in seconds, and 0 if nothing is waiting.
@@ -141,9 +141,6 @@ pub struct DatabaseState {
     /// Whether the extension `pg_trgm` exists.
     #[diesel(sql_type = Bool)]
     pub has_trigrams: bool,
-    /// The processes that hold a lock which a statement of Ticketwire waits for, separated by commas.
-    #[diesel(sql_type = Text)]
-    pub blocking: String,
 }
 
 /// Returns the state of the database server.
@@ -177,13 +174,55 @@ pub async fn database_state(db: &mut Connection) -> Result<DatabaseState, DbErro
                     THEN lower(chr(1055 + 0 * length(current_setting('server_encoding'))))
                         = chr(1087 + 0 * length(current_setting('server_encoding')))
                     ELSE false END AS folds_case,
-                EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm') AS has_trigrams,
-                (SELECT coalesce(string_agg(DISTINCT b.pid::text, ', '), '')
-                 FROM pg_stat_activity a, unnest(pg_blocking_pids(a.pid)) b (pid)
-                 WHERE a.datname = current_database() AND a.application_name = 'ticketwire'
-                   AND a.wait_event_type = 'Lock') AS blocking
+                EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm') AS has_trigrams
          FROM limits ORDER BY most - open LIMIT 1",
     )
     .get_result(db)
     .await?)
+}
+
+/// A session of Postgres that holds a lock which sessions of Ticketwire wait for.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Blocker {
+    /// Its process, or 0 for a prepared transaction, which has none.
+    #[diesel(sql_type = Integer)]
+    pub pid: i32,
+    /// What its program calls itself, such as `psql`, or nothing.
+    #[diesel(sql_type = Text)]
+    pub program: String,
+    /// Its state, such as `idle in transaction`, or nothing if the role may not see it.
+    #[diesel(sql_type = Text)]
+    pub state: String,
+    /// Whether it is one of Ticketwire too.
+    #[diesel(sql_type = Bool)]
+    pub is_own: bool,
+    /// How many sessions of Ticketwire wait for it.
+    #[diesel(sql_type = BigInt)]
+    pub waiting: i64,
+    /// For how many seconds the first of them has waited.
+    #[diesel(sql_type = Double)]
+    pub waited: f64,
+}
+
+/// Returns the sessions that sessions of Ticketwire wait for, those first that hold up others the
+/// longest. One that waits for another itself is left out: what it waits for is at fault.
+pub async fn blockers(db: &mut Connection) -> Result<Vec<Blocker>, DbError> {
+    let query = "WITH RECURSIVE waits AS MATERIALIZED (
+             SELECT pid, since, unnest(pg_blocking_pids(pid)) AS blocker
+             FROM (SELECT pid, min(waitstart) AS since FROM pg_locks WHERE NOT granted GROUP BY pid) w
+         ), chains AS (
+             SELECT pid, since, blocker FROM waits JOIN pg_stat_activity USING (pid)
+             WHERE datname = current_database() AND application_name = $1
+             UNION
+             SELECT c.pid, c.since, w.blocker FROM chains c JOIN waits w ON w.pid = c.blocker
+         )
+         SELECT c.blocker AS pid, coalesce(a.application_name, '') AS program,
+                coalesce(a.state, '') AS state,
+                coalesce(a.application_name = $1, false) AS is_own,
+                count(DISTINCT c.pid) AS waiting,
+                coalesce(max(extract(epoch FROM now() - c.since)), 0)::float8 AS waited
+         FROM chains c LEFT JOIN pg_stat_activity a ON a.pid = c.blocker
+         WHERE c.blocker NOT IN (SELECT pid FROM waits)
+         GROUP BY 1, 2, 3, 4 ORDER BY waited DESC, pid";
+    Ok(diesel::sql_query(query).bind::<Text, _>(APPLICATION).load(db).await?)
 }

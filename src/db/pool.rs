@@ -81,6 +81,10 @@ pub(super) const LOCK_TIMED_OUT: [&str; 2] = [
     "выполнение оператора отменено из-за тайм-аута блокировки",
 ];
 
+/// How Postgres begins to report that it has ended a statement: after a lock timeout, a timeout of the
+/// statement (SQLSTATE 57014) or at somebody's request.
+const CANCELLED: [&str; 2] = ["canceling statement due to", "выполнение оператора отменено"];
+
 /// How Postgres reports a deadlock (SQLSTATE 40P01).
 pub(super) const DEADLOCK: [&str; 2] = ["deadlock detected", "обнаружена взаимоблокировка"];
 
@@ -145,6 +149,11 @@ impl DbError {
         self.has_message(&LOCK_TIMED_OUT)
     }
 
+    /// Whether the statement was ended because it took too long, or by somebody.
+    pub fn was_cancelled(&self) -> bool {
+        matches!(self, Self::TimedOut(_)) || self.has_message(&CANCELLED)
+    }
+
     /// Whether this transaction and others waited for each other, and this one was ended.
     fn is_deadlock(&self) -> bool {
         self.has_message(&DEADLOCK)
@@ -180,6 +189,9 @@ const UNSUPPORTED: [&str; 5] =
 const UNSUPPORTED_PARAMETER: &str = "has a parameter for TLS that is not supported: \
     `sslmode=require` verifies the server's certificate and name by the authorities that the system \
     trusts. Add your own with `update-ca-certificates`";
+
+/// What the sessions call themselves.
+pub(super) const APPLICATION: &str = "ticketwire";
 
 /// How long a request waits for a connection before it fails.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -519,7 +531,7 @@ impl Connector {
             Some(options) => format!("{SESSION_OPTIONS} {options}"),
             None => SESSION_OPTIONS.into(),
         };
-        config.options(options).connect_timeout(CONNECT_TIMEOUT).application_name("ticketwire");
+        config.options(options).connect_timeout(CONNECT_TIMEOUT).application_name(APPLICATION);
         notice_lost_hosts(&mut config);
         let tls = tls_config(config.get_ssl_mode())?;
         let (statements, silence) = (Activity::default(), Silence::default());

@@ -102,6 +102,7 @@ async fn doctor_finds_nothing_wrong_with_a_healthy_installation() {
             "extensions",
             "encoding",
             "connections",
+            "locks",
             "migrations",
             "rights",
             "restore",
@@ -409,6 +410,7 @@ async fn doctor_and_metrics_name_an_exhausted_pool() {
     let (anna, boris) = (server.customer("Anna").await, server.sign_up("Boris", Role::Agent).await);
     let holder = server.database.connect().await;
     holder.batch_execute("BEGIN; LOCK TABLE tickets IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let end = end_of(&holder).await;
     let ask = |client: &Client| {
         let client = client.clone();
         tokio::spawn(async move {
@@ -423,12 +425,77 @@ async fn doctor_and_metrics_name_an_exhausted_pool() {
     let reported = "EXISTS (SELECT FROM nodes WHERE (report->'pool'->>'waiting')::int > 0)";
     until(&server.database, reported).await;
     let report = Report::of(&server.database, &[]).await;
-    report.assert_failed("pool", "uses all 2 connections", "database.pool_size");
+    // And not to raise `database.pool_size`: more connections would wait too.
+    report.assert_failed("pool", "uses all 2 connections", &end);
+    assert!(!report.document.to_string().contains("raise `database.pool_size`"));
     // A busy node stays in use.
     assert_eq!(server.admin("/readyz").await.0, 200);
     asking.iter().for_each(tokio::task::JoinHandle::abort);
     holder.batch_execute("ROLLBACK").await.unwrap();
     server.stop().await;
+}
+
+/// The statement that ends the session of a client.
+async fn end_of(client: &tokio_postgres::Client) -> String {
+    let pid = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get::<_, i32>(0);
+    format!("SELECT pg_terminate_backend({pid})")
+}
+
+/// The other node does not know the session of the client yet, and looks for it in the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_a_forgotten_session_that_blocks_the_requests() {
+    const WAITING: &str = "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name = 'ticketwire' AND wait_event_type = 'Lock')";
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    server.quiet().await;
+    let node = server.second_node().await;
+    let database = &server.database;
+    let (holder, behind) = (database.connect().await, database.connect().await);
+    holder.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
+    let (end, not_at_fault) = (end_of(&holder).await, end_of(&behind).await);
+    let behind = tokio::spawn(async move {
+        behind.batch_execute("BEGIN; LOCK TABLE sessions; ROLLBACK").await.unwrap();
+    });
+    until(
+        database,
+        "EXISTS (SELECT FROM pg_locks WHERE relation = 'sessions'::regclass AND NOT granted)",
+    )
+    .await;
+    let there = anna.at(&node.address().to_string());
+    let asking = tokio::spawn(async move {
+        loop {
+            there.send("{ viewer { id } }", json!({})).await;
+        }
+    });
+    until(database, WAITING).await;
+    let report = Report::of(database, &[]).await;
+    report.assert_failed("locks", "idle in transaction, blocks ", &end);
+    let check = report.check("locks");
+    assert!(!check["fix"].as_str().unwrap().contains(&not_at_fault), "{check}");
+    database.connect().await.batch_execute(&end).await.unwrap();
+    behind.await.unwrap();
+    until(database, &format!("NOT {WAITING}")).await;
+    let report = Report::of(database, &[]).await;
+    assert_eq!(report.check("locks")["status"], "ok", "{}", report.document);
+    asking.abort();
+    node.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_says_to_end_what_blocks_where_its_own_statement_had_to_wait() {
+    let database = TestDatabase::new().await;
+    let holder = database.connect().await;
+    holder.batch_execute("BEGIN; LOCK TABLE set_aside_events").await.unwrap();
+    let separator = if database.url.contains('?') { '&' } else { '?' };
+    for (setting, said) in
+        [("lock_timeout", "due to lock timeout"), ("statement_timeout", "due to statement timeout")]
+    {
+        let url = format!("{}{separator}options=-c%20{setting}%3D2s", database.url);
+        let report = Report::of(&database, &[("DATABASE_URL", &url)]).await;
+        report.assert_failed("events", said, "end the session that the check \"locks\" names");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

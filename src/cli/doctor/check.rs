@@ -5,11 +5,19 @@ use std::{fmt::Display, time::Duration};
 use serde::Serialize;
 use tokio::time;
 
-use crate::cli::output::{CliResult, print};
+use crate::{
+    cli::output::{CliResult, print},
+    db::DbError,
+};
 
 /// How long most checks may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
 
+/// The limit of a check, and what to do if the database takes longer.
+pub(super) const LATE: (Duration, &str) = (LIMIT, HELD_UP);
+/// What to do if a statement waited for too long.
+const HELD_UP: &str = "end the session that the check \"locks\" names; if it names none, find what keeps \
+    the database busy: `SELECT pid, wait_event_type, query FROM pg_stat_activity`";
 /// The state in words, or the problem.
 pub(super) type Check = Result<String, Problem>;
 
@@ -46,6 +54,16 @@ impl Problem {
 /// Returns the problem of a check that did not end within its limit.
 pub(super) fn too_late(limit: Duration, fix: &str) -> Problem {
     Problem::new(format!("no answer within {} seconds", limit.as_secs()), fix)
+}
+
+/// Returns the problem of a check that the database cannot answer.
+pub(super) fn cannot_tell(error: DbError) -> Problem {
+    let fix = if error.was_cancelled() {
+        HELD_UP
+    } else {
+        "run `ticketwire migrate` if migrations are pending; otherwise see the log of Postgres"
+    };
+    Problem::new(format!("cannot tell: {error}"), fix)
 }
 
 /// One line of the report.

@@ -1,11 +1,12 @@
 //! The checks of the database and of what it knows.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use tokio::time;
 
-use super::check::{Check, LIMIT, Problem, Report, too_late};
+use super::{
+    check::{Check, LATE, LIMIT, Problem, Report, cannot_tell, too_late},
+    locks,
+};
 use crate::{
     app::{self, ServerDatabase, mail, nodes},
     cli::{mail::state_name, output::CliResult},
@@ -13,7 +14,7 @@ use crate::{
     db::{
         Database, DbError, access, consumer, delivery, feed, installation,
         migrations::{self, Comparison},
-        monitor::{self, Backlog, DatabaseState},
+        monitor::{self, Backlog, Blocker, DatabaseState},
         node, restore, set_aside,
     },
 };
@@ -32,23 +33,18 @@ const BACKUP_AGE: TimeDelta = TimeDelta::hours(36);
 const BACKUP_AHEAD: TimeDelta = TimeDelta::minutes(10);
 /// For how long a mail that failed is a problem.
 const RECENT: TimeDelta = TimeDelta::days(1);
-/// The limit of a check, and what to do if the database takes longer.
-pub(super) const LATE: (Duration, &str) = (
-    LIMIT,
-    "find what blocks the database: `SELECT pid, wait_event_type, query FROM pg_stat_activity`",
-);
 /// The connections of a node beside its pools: LISTEN, metrics and `/readyz`.
 const CONNECTIONS_APART: usize = 3;
 /// The share of the server's connections, in percent, that may be open.
 const MAX_USED: i64 = 90;
 
-/// Checks the database. Returns whether it can be reached and has a schema, without which no check of
-/// its content says anything.
+/// Checks the database. Returns the sessions that block Ticketwire's, or `None` if it cannot be reached or
+/// has no schema, without which no check of its content says anything.
 pub(super) async fn check(
     config: &Config,
     database: &ServerDatabase,
     report: &mut Report,
-) -> CliResult<bool> {
+) -> CliResult<Option<Vec<Blocker>>> {
     let connected = time::timeout(LIMIT, connect(config, database)).await;
     let pool = match connected {
         Ok(Ok(pool)) => pool,
@@ -59,21 +55,27 @@ pub(super) async fn check(
     let schema = time::timeout(LIMIT, migrations::compare(&pool)).await;
     let is_empty = matches!(&schema, Ok(Ok(schema)) if schema.is_empty);
     check_server(config, &pool, is_empty, report).await?;
+    let blockers = locks::check(&pool, report).await?;
     let schema = schema.unwrap_or_else(|_| Err(DbError::Unavailable("no answer".into())));
     report.add("migrations", schema.map_err(cannot_tell).and_then(|it| check_migrations(&it)))?;
     if !is_empty {
-        check_content(config, &pool, report).await?;
+        check_content(config, &pool, &blockers, report).await?;
     }
     pool.close();
-    Ok(!is_empty)
+    Ok((!is_empty).then_some(blockers))
 }
 
-fn refuse(problem: Problem, report: &mut Report) -> CliResult<bool> {
-    report.add("database", Err(problem)).map(|()| false)
+fn refuse(problem: Problem, report: &mut Report) -> CliResult<Option<Vec<Blocker>>> {
+    report.add("database", Err(problem)).map(|()| None)
 }
 
 /// Checks what a database with a schema contains.
-async fn check_content(config: &Config, pool: &Database, report: &mut Report) -> CliResult {
+async fn check_content(
+    config: &Config,
+    pool: &Database,
+    blockers: &[Blocker],
+    report: &mut Report,
+) -> CliResult {
     report.run("rights", LATE, check_rights(pool)).await?;
     report.run("restore", LATE, check_restore(pool)).await?;
     report.run("backup", LATE, check_backup(pool)).await?;
@@ -82,7 +84,7 @@ async fn check_content(config: &Config, pool: &Database, report: &mut Report) ->
     report.run("mail setting", LATE, check_mail_setting(pool)).await?;
     report.run("mail queue", LATE, check_queue(pool)).await?;
     report.run("failed mails", LATE, check_failed_mails(pool)).await?;
-    report.run("consumers", LATE, check_consumers(pool)).await?;
+    report.run("consumers", LATE, check_consumers(pool, blockers)).await?;
     report.run("events", LATE, check_set_aside(pool)).await?;
     report.run("staff addresses", LATE, check_staff_addresses(config, pool)).await
 }
@@ -98,14 +100,6 @@ pub(super) fn unreachable(config: &Config, error: impl std::fmt::Display) -> Pro
     }
     let fix = "start Postgres, mend what it answers, or correct `database.url` (DATABASE_URL)";
     Problem::new(error, fix)
-}
-
-/// Returns the problem of a check that the database cannot answer.
-pub(super) fn cannot_tell(error: impl std::fmt::Display) -> Problem {
-    Problem::new(
-        format!("cannot tell: {error}"),
-        "run `ticketwire migrate` if migrations are pending; otherwise see the log of Postgres",
-    )
 }
 
 async fn connect(config: &Config, database: &ServerDatabase) -> Result<Database, DbError> {
@@ -338,14 +332,13 @@ async fn check_queue(database: &Database) -> Check {
 }
 
 /// Checks how far the sequencer and the consumers of the feed are behind.
-async fn check_consumers(database: &Database) -> Check {
+async fn check_consumers(database: &Database, blockers: &[Blocker]) -> Check {
     let read = async {
-        let state = monitor::database_state(&mut *database.read().await?).await?;
         let nodes = node::live(&mut *database.read().await?).await?.len();
         let backlog = monitor::backlog(database, app::ambient().now()).await?;
-        Ok::<_, DbError>((backlog, nodes, state.blocking))
+        Ok::<_, DbError>((backlog, nodes))
     };
-    let (backlog, nodes, blocking) = read.await.map_err(cannot_tell)?;
+    let (backlog, nodes) = read.await.map_err(cannot_tell)?;
     let stuck = stuck(&backlog);
     if stuck.is_empty() {
         let lags = backlog.lags.iter().map(|(name, lag)| format!("{name} {lag}"));
@@ -356,15 +349,11 @@ async fn check_consumers(database: &Database) -> Check {
     Err(if nodes == 0 {
         // Events wait until a node starts.
         Problem::new(stuck, "no node runs: start one with `ticketwire serve`").warning()
-    } else if blocking.is_empty() {
+    } else if blockers.is_empty() {
         let fix = "see the logs of the nodes for \"processing events failed\"; restart one node";
         Problem::new(stuck, fix)
     } else {
-        let fix = format!(
-            "sessions of Postgres with these pids block it: {blocking}. End them with `SELECT \
-             pg_terminate_backend(PID)`"
-        );
-        Problem::new(stuck, fix)
+        Problem::new(stuck, locks::remedy(blockers))
     })
 }
 

@@ -3,14 +3,14 @@
 use tokio::time;
 
 use super::{
-    check::{Check, LIMIT, Problem, Report, too_late},
-    database::{LATE, cannot_tell},
+    check::{Check, LATE, LIMIT, Problem, Report, cannot_tell, too_late},
+    locks,
 };
 use crate::{
     app::{self, ServerDatabase, StartError, StorageWatch, descriptors, nodes},
     cli::output::CliResult,
     config::Config,
-    db::{DbError, installation, node},
+    db::{DbError, installation, monitor::Blocker, node},
     domain::{
         attachment::OwnStorage,
         node::{Difference, Node},
@@ -18,9 +18,11 @@ use crate::{
 };
 
 /// Checks the nodes that were seen lately, and returns them, or none if the database cannot tell.
+/// `blockers` hold up sessions of the nodes.
 pub(super) async fn check(
     config: &Config,
     database: &ServerDatabase,
+    blockers: &[Blocker],
     report: &mut Report,
 ) -> CliResult<Vec<Node>> {
     let (live, own_storage) = match time::timeout(LIMIT, read(config, database)).await {
@@ -30,7 +32,7 @@ pub(super) async fn check(
     };
     report.add("nodes", Ok(names(&live)))?;
     compare(config, &live, own_storage, report).await?;
-    report.add("pool", check_pools(&live))?;
+    report.add("pool", check_pools(&live, blockers))?;
     Ok(live)
 }
 
@@ -172,7 +174,7 @@ pub(super) fn check_descriptors(config: &Config, live: &[Node]) -> Check {
     }
 }
 
-fn check_pools(live: &[Node]) -> Check {
+fn check_pools(live: &[Node], blockers: &[Blocker]) -> Check {
     let exhausted = live.iter().filter(|node| node.report.pool.is_exhausted()).map(|node| {
         let pool = node.report.pool;
         format!(
@@ -186,8 +188,9 @@ fn check_pools(live: &[Node]) -> Check {
     if exhausted.is_empty() {
         return Ok("no requests wait for connections".into());
     }
-    Err(Problem::new(
-        exhausted.join("; "),
-        "find slow statements in `pg_stat_activity`; if there are none, raise `database.pool_size`",
-    ))
+    let slow =
+        "find slow statements in `pg_stat_activity`; if there are none, raise `database.pool_size`";
+    // More connections would wait for the same lock.
+    let fix = if blockers.is_empty() { slow.to_owned() } else { locks::remedy(blockers) };
+    Err(Problem::new(exhausted.join("; "), fix))
 }
