@@ -53,7 +53,7 @@ impl Tasks {
                         Err(_) => tracing::error!("{name} panicked"),
                     }
                 }
-                .instrument(tracing::info_span!("task", name, run))
+                .instrument(tracing::info_span!("task", task = name, run))
                 .await;
                 time::sleep(period).await;
             }

@@ -139,7 +139,7 @@ impl ConsumerRunner {
 
     /// Processes events until the future is dropped.
     pub async fn run(self) {
-        let span = tracing::info_span!("consumer", name = self.consumer.name());
+        let span = tracing::info_span!("consumer", consumer = self.consumer.name());
         self.process_forever().instrument(span).await;
     }
 

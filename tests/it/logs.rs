@@ -1,10 +1,17 @@
 //! The log: one line for each request and each operation.
 
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, Visitor},
+};
 use serde_json::{Value, json};
 use ticketwire::domain::account::Role;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
+    time,
 };
 use tokio_tungstenite::tungstenite::Message;
 
@@ -13,7 +20,7 @@ use crate::harness::{
     event_stream::EventStream,
     port,
     postgres::TestDatabase,
-    process::Process,
+    process::{self, Process},
     server::{PASSWORD, create_account},
     socket::Socket,
     tls::{Authority, HOST, VALID},
@@ -105,6 +112,80 @@ async fn each_request_is_one_line_of_text() {
         assert!(line[0].contains(part), "{part}: {}", line[0]);
     }
     assert!(!log.contains(&token), "{log}");
+}
+
+/// A JSON object of which no key repeats.
+struct Distinct(BTreeMap<String, Value>);
+
+impl<'de> Deserialize<'de> for Distinct {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(DistinctKeys)
+    }
+}
+
+struct DistinctKeys;
+
+impl<'de> Visitor<'de> for DistinctKeys {
+    type Value = Distinct;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Distinct, A::Error> {
+        let mut object = BTreeMap::new();
+        while let Some((key, value)) = map.next_entry::<String, Value>()? {
+            if object.insert(key.clone(), value).is_some() {
+                return Err(A::Error::custom(format!("the key {key} repeats")));
+            }
+        }
+        Ok(Distinct(object))
+    }
+}
+
+/// A line of a log in JSON, of which no key may repeat.
+#[derive(Deserialize)]
+struct Line {
+    fields: Distinct,
+    span: Option<Distinct>,
+    #[serde(default)]
+    spans: Vec<Distinct>,
+}
+
+/// Tasks and a consumer fail, so that they write lines.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_background_work_say_whose_they_are_and_repeat_no_key() {
+    let database = TestDatabase::new().await;
+    let variables = [
+        ("DATABASE_URL", database.url.as_str()),
+        ("TICKETWIRE_LOG_FORMAT", "json"),
+        ("TICKETWIRE_LISTEN", "127.0.0.1:0"),
+    ];
+    let mut server = process::command(&variables).arg("serve").spawn().unwrap();
+    let mut log = BufReader::new(server.stderr.take().unwrap()).lines();
+    let (mut task, mut consumer) = (None, None);
+    while task.is_none() || consumer.is_none() {
+        let line = time::timeout(Duration::from_mins(1), log.next_line()).await.expect("a line");
+        let text = line.unwrap().expect("a line");
+        let read = serde_json::from_str::<Line>(&text);
+        let Line { fields, span, spans } = read.unwrap_or_else(|error| panic!("{error}: {text}"));
+        if fields.0["message"] == "this node starts" {
+            let hide = "ALTER TABLE consumer_offsets RENAME TO offsets_hidden;
+                        ALTER TABLE deliveries RENAME TO deliveries_hidden";
+            database.connect().await.batch_execute(hide).await.unwrap();
+        }
+        assert_eq!(span.is_some(), !spans.is_empty(), "{text}");
+        let Some(Distinct(span)) = span else { continue };
+        match span["name"].as_str() {
+            Some("task") => task = Some(span),
+            Some("consumer") => consumer = Some(span),
+            _ => {}
+        }
+    }
+    let (task, consumer) = (task.unwrap(), consumer.unwrap());
+    assert!(task["task"].is_string() && task["run"].is_u64(), "{task:?}");
+    assert!(consumer["consumer"].is_string(), "{consumer:?}");
+    server.kill().await.unwrap();
 }
 
 /// The lines of a log in JSON with this message.
