@@ -74,6 +74,15 @@ async fn exposed(server: &TestServer) -> String {
     response.text().await.unwrap()
 }
 
+#[test]
+fn every_metric_of_the_alerts_is_on_the_dashboard() {
+    let (rules, dashboard) =
+        (read("ops/prometheus/alerts.yml"), read("ops/grafana/ticketwire.json"));
+    let shown = named(&dashboard);
+    let absent = named(&rules).into_iter().filter(|name| !shown.contains(name));
+    assert_eq!(absent.collect::<Vec<_>>(), [] as [&str; 0]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_of_the_alerts_the_dashboard_and_the_manual_exists() {
     let server = start_with_metrics(&[]).await;
