@@ -1,6 +1,7 @@
 //! Database connections: the pool, TLS and transactions.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -25,7 +26,11 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio::{sync::Notify, time};
-use tokio_postgres::{Config, config::SslMode, error::SqlState};
+use tokio_postgres::{
+    Config,
+    config::{Host, SslMode},
+    error::SqlState,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -565,12 +570,12 @@ impl Connector {
     /// Opens a plain connection. Returns it with the future that drives it.
     ///
     /// # Errors
-    /// Why it was not opened, with the remedy if the database's answer shows it.
+    /// Why it was not opened, with the place or the remedy.
     pub(super) async fn raw(&self) -> Result<(tokio_postgres::Client, RawConnection), String> {
         let opening = self.config.connect(self.tls.clone());
         match time::timeout(OPENING_TIMEOUT, opening).await {
-            Ok(opened) => opened.map_err(|error| refusal(&error)),
-            Err(_) => Err(no_answer_in_time()),
+            Ok(opened) => opened.map_err(|error| refusal(&error, &self.config)),
+            Err(_) => Err(self.no_answer_in_time()),
         }
     }
 
@@ -579,7 +584,7 @@ impl Connector {
     async fn diesel(&self, watch: Watch) -> ConnectionResult<AsyncPgConnection> {
         time::timeout(OPENING_TIMEOUT, self.set_up(watch))
             .await
-            .unwrap_or_else(|_| Err(ConnectionError::BadConnection(no_answer_in_time())))
+            .unwrap_or_else(|_| Err(ConnectionError::BadConnection(self.no_answer_in_time())))
     }
 
     async fn set_up(&self, watch: Watch) -> ConnectionResult<AsyncPgConnection> {
@@ -598,10 +603,11 @@ impl Connector {
         connection.set_instrumentation(Statements::new(self.statements.clone(), watch, driver));
         Ok(connection)
     }
-}
 
-fn no_answer_in_time() -> String {
-    format!("no answer within {} s", OPENING_TIMEOUT.as_secs())
+    fn no_answer_in_time(&self) -> String {
+        let (seconds, places) = (OPENING_TIMEOUT.as_secs(), places(&self.config));
+        format!("no answer within {seconds} s at {places} ({UNREACHED})")
+    }
 }
 
 /// Drives a connection until it ends or goes without an answer for too long.
@@ -635,9 +641,38 @@ fn notice_lost_hosts(config: &mut Config) {
     }
 }
 
-/// Returns why a connection was not opened, with the remedy if the database's answer shows it.
-fn refusal(error: &tokio_postgres::Error) -> String {
-    let Some(answer) = error.as_db_error() else { return with_causes(error) };
+/// What to do if Postgres does not answer.
+const UNREACHED: &str = "start Postgres there, or correct `database.url`";
+/// What to do if the connection cannot be encrypted.
+const NOT_ENCRYPTED: &str = "switch TLS on there, with a certificate for this host that the system \
+    trusts, or correct `sslmode` in `database.url`";
+/// How the driver begins the text of errors of TLS.
+const TLS_FAILED: &str = "error performing TLS handshake";
+
+/// Returns the places that a URL leads to, for messages: hosts with ports, or sockets.
+fn places(config: &Config) -> String {
+    let (hosts, addresses, ports) =
+        (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
+    let place = |index: usize| {
+        let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+        match (hosts.get(index), addresses.get(index)) {
+            (Some(Host::Unix(folder)), _) => format!("{}/.s.PGSQL.{port}", folder.display()),
+            (Some(Host::Tcp(host)), _) if host.contains(':') => format!("[{host}]:{port}"),
+            (Some(Host::Tcp(host)), _) => format!("{host}:{port}"),
+            (None, Some(address)) => SocketAddr::new(*address, port).to_string(),
+            (None, None) => String::new(),
+        }
+    };
+    (0..hosts.len().max(addresses.len())).map(place).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns why a connection was not opened, with the place and the remedy.
+fn refusal(error: &tokio_postgres::Error, config: &Config) -> String {
+    let Some(answer) = error.as_db_error() else {
+        let text = with_causes(error);
+        let remedy = if text.starts_with(TLS_FAILED) { NOT_ENCRYPTED } else { UNREACHED };
+        return format!("{text}, at {} ({remedy})", places(config));
+    };
     let remedy = match *answer.code() {
         SqlState::INVALID_CATALOG_NAME => {
             " (create it with `createdb --template=template0 --encoding=UTF8 --locale=C.UTF-8`, or \

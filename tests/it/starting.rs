@@ -8,7 +8,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpListener,
     time,
 };
 
@@ -139,6 +140,47 @@ async fn a_configuration_of_a_newer_version_is_refused_with_what_to_do() {
         file.display()
     );
     assert!(output.stderr.contains(&expected), "{}", output.stderr);
+}
+
+/// A server that gives every client the same answer, and then closes the connection.
+async fn answering(answer: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            // The first message of a client of Postgres is shorter.
+            let _ = client.read(&mut [0; 1024]).await;
+            let _ = client.write_all(answer).await;
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_be_reached_is_named_with_its_place_and_the_remedy() {
+    let web = answering(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    let plain = answering(b"N").await;
+    let closed = "127.0.0.1:1".to_owned();
+    let start = "(start Postgres there, or correct `database.url`)";
+    for (place, parameters, remedy) in [
+        (&closed, "", start),
+        (&web, "", start),
+        (&plain, "?sslmode=require", "correct `sslmode` in `database.url`)"),
+    ] {
+        let url = format!("postgres://somebody:secret@{place}/desk{parameters}");
+        let variables = [("DATABASE_URL", url.as_str()), ("TICKETWIRE_LISTEN", "127.0.0.1:0")];
+        for command in ["serve", "migrate"] {
+            let output = process::run(&[command], &variables, "").await;
+            let said = output.stderr;
+            let is_named = said.contains(&format!("at {place} (")) && said.contains(remedy);
+            assert!(!output.success && is_named, "{place}: {said}");
+            assert!(!said.contains("somebody") && !said.contains("secret"), "{said}");
+        }
+    }
+    let two = "postgres://somebody:secret@127.0.0.1:1,127.0.0.1:2/desk";
+    let said = process::run(&["migrate"], &[("DATABASE_URL", two)], "").await.stderr;
+    assert!(said.contains("at 127.0.0.1:1, 127.0.0.1:2 ("), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
