@@ -66,6 +66,7 @@ mod text;
 pub mod ticket;
 pub mod ticket_invitation;
 pub mod timeline;
+pub mod trigrams;
 mod union;
 pub mod unread;
 pub mod unsubscription;

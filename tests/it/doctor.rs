@@ -296,6 +296,29 @@ async fn doctor_names_a_missing_extension() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_the_indexes_that_an_extension_has_taken_along_and_how_to_create_them() {
+    let database = TestDatabase::new().await;
+    let client = database.connect().await;
+    let definitions = async || {
+        let query = "SELECT string_agg(indexdef, E'\\n' ORDER BY indexname) FROM pg_indexes
+            WHERE schemaname = current_schema()";
+        client.query_one(query, &[]).await.unwrap().get::<_, String>(0)
+    };
+    let before = definitions().await;
+    let drop = "DROP EXTENSION pg_trgm CASCADE; CREATE EXTENSION pg_trgm";
+    client.batch_execute(drop).await.unwrap();
+    let report = Report::of(&database, &[]).await;
+    report.assert_failed("extensions", "are missing", "CREATE INDEX CONCURRENTLY accounts_people");
+    let fix = report.check("extensions")["fix"].as_str().unwrap();
+    for statement in fix.split('`').skip(1).step_by(2) {
+        client.batch_execute(statement).await.unwrap();
+    }
+    let report = Report::of(&database, &[]).await;
+    assert_eq!(report.check("extensions")["status"], "ok", "{}", report.document);
+    assert_eq!(definitions().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn doctor_readiness_and_the_start_name_a_read_only_database() {
     let server = start_with_metrics(&[]).await;
     let database = server.database.connect().await;

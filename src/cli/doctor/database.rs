@@ -15,7 +15,7 @@ use crate::{
         Database, DbError, access, consumer, delivery, feed, installation,
         migrations::{self, Comparison},
         monitor::{self, Backlog, Blocker, DatabaseState},
-        node, restore, set_aside,
+        node, restore, set_aside, trigrams,
     },
 };
 
@@ -53,10 +53,10 @@ pub(super) async fn check(
     };
     report.run("database", LATE, check_writable(&pool)).await?;
     let schema = time::timeout(LIMIT, migrations::compare(&pool)).await;
-    let is_empty = matches!(&schema, Ok(Ok(schema)) if schema.is_empty);
-    check_server(config, &pool, is_empty, report).await?;
-    let blockers = locks::check(&pool, report).await?;
     let schema = schema.unwrap_or_else(|_| Err(DbError::Unavailable("no answer".into())));
+    let is_empty = matches!(&schema, Ok(schema) if schema.is_empty);
+    check_server(config, &pool, schema.as_ref().ok(), report).await?;
+    let blockers = locks::check(&pool, report).await?;
     report.add("migrations", schema.map_err(cannot_tell).and_then(|it| check_migrations(&it)))?;
     if !is_empty {
         check_content(config, &pool, &blockers, report).await?;
@@ -135,7 +135,7 @@ async fn check_rights(database: &Database) -> Check {
 async fn check_server(
     config: &Config,
     database: &Database,
-    is_empty: bool,
+    schema: Option<&Comparison>,
     report: &mut Report,
 ) -> CliResult {
     let state = async { monitor::database_state(&mut *database.read().await?).await };
@@ -146,8 +146,8 @@ async fn check_server(
     };
     report.add("postgres", check_version(&state))?;
     // The first migration creates the extension.
-    if !is_empty {
-        report.add("extensions", check_extensions(&state))?;
+    if !schema.is_some_and(|schema| schema.is_empty) {
+        report.run("extensions", LATE, check_extensions(database, &state, schema)).await?;
     }
     report.add("encoding", check_encoding(&state))?;
     report.add("connections", check_connections(config, &state))
@@ -178,15 +178,33 @@ fn check_version(state: &DatabaseState) -> Check {
     Err(Problem::new(format!("{version} is too old"), fix))
 }
 
-fn check_extensions(state: &DatabaseState) -> Check {
-    if state.has_trigrams {
+async fn check_extensions(
+    database: &Database,
+    state: &DatabaseState,
+    schema: Option<&Comparison>,
+) -> Check {
+    if !state.has_trigrams {
+        return Err(Problem::new(
+            "pg_trgm is missing, so the search fails",
+            "run `CREATE EXTENSION pg_trgm` in this database as an administrator; if Postgres doesn't \
+             know it, install its contrib package (postgresql-contrib) first. If it was dropped, its \
+             indexes are gone too: then run `ticketwire doctor` again, which says how to create them",
+        ));
+    }
+    // Another schema may have other indexes.
+    if schema.is_none_or(|it| !(it.pending.is_empty() && it.unknown.is_empty())) {
         return Ok("pg_trgm".into());
     }
+    let repairs = async { trigrams::repairs(&mut *database.read().await?).await };
+    let repairs = repairs.await.map_err(cannot_tell)?;
+    if repairs.is_empty() {
+        return Ok("pg_trgm".into());
+    }
+    let statements = repairs.iter().map(|statement| format!("`{statement}`")).collect::<Vec<_>>();
     Err(Problem::new(
-        "pg_trgm is missing, so the search fails",
-        "run `CREATE EXTENSION pg_trgm` in this database as an administrator; if Postgres doesn't \
-         know it, install its contrib package (postgresql-contrib) first. If it was dropped, its \
-         indexes are gone too: restore the database",
+        "indexes of pg_trgm are missing, so the search is slow: they were lost when the extension was \
+         dropped",
+        format!("run these as the owner of the tables, one by one: {}", statements.join(", ")),
     ))
 }
 
