@@ -2,7 +2,7 @@
 
 use super::{
     database::newer,
-    output::{CliResult, format_time, print},
+    output::{CliResult, format_time, print, print_result},
 };
 use crate::{
     app::{self, Ledger},
@@ -25,9 +25,9 @@ pub(super) async fn back_up(config: &Config, target: &str) -> CliResult {
             ids => format!(" (with the ids {ids})"),
         }
     );
-    print(&text)?;
+    let printed = print_result(&format!("the backup to {target} is whole"), &text);
     if manifest.lost().is_empty() {
-        return Ok(());
+        return printed;
     }
     let ids = manifest.lost().iter().map(|id| id.0.to_string()).collect::<Vec<_>>();
     Err(format!(
@@ -99,7 +99,7 @@ pub(super) async fn restore(config: &Config, source: &str, without_ledger: bool)
             restored.manifest.sealing_keys.join(", ")
         );
     }
-    print(&text)
+    print_result("the backup is restored", &text)
 }
 
 /// Describes the ledger of erasures that a restore has used.
@@ -124,14 +124,15 @@ fn describe(ledger: &Ledger) -> String {
 /// `upgrade-database`: upgrades the embedded database to a newer major version of Postgres.
 pub(super) async fn upgrade_database(config: &Config) -> CliResult {
     let upgraded = app::upgrade_database(config).await?;
-    print(&format!(
+    let text = format!(
         "Upgraded the embedded database from Postgres {} to {}: {} rows. The former database is in \
          {}. Remove it when the server has run well.\n",
         upgraded.from,
         upgraded.to,
         upgraded.rows,
         upgraded.aside.display()
-    ))
+    );
+    print_result("the embedded database is upgraded", &text)
 }
 
 /// Describes the contents of a backup.

@@ -24,9 +24,16 @@ pub(super) struct RefusedConfig(pub(super) ConfigError);
 /// Writes to standard output. A reader that has closed the pipe is not an error.
 pub(super) fn print(text: &str) -> CliResult {
     match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("standard output cannot be written: {error}").into())
+        }
         _ => Ok(()),
     }
+}
+
+/// Writes the result of a long command to standard output. `done` says that the work itself is done.
+pub(super) fn print_result(done: &str, text: &str) -> CliResult {
+    print(text).map_err(|error| format!("{done}, but {error}").into())
 }
 
 /// Writes to standard output what must not be lost.

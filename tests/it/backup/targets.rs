@@ -1,6 +1,11 @@
 //! The targets of backups: what is refused, and what an interrupted or failed one leaves.
 
-use std::{fs, os::unix::fs::symlink, path::Path, process::Stdio};
+use std::{
+    fs::{self, File},
+    os::unix::fs::symlink,
+    path::Path,
+    process::Stdio,
+};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -98,6 +103,33 @@ async fn a_killed_backup_is_not_taken_for_a_whole_one_and_the_next_one_replaces_
     succeeded(&back_up(&url, &target).await);
     succeeded(&verify(&target).await);
     assert!(!Path::new(&unfinished).exists() && !Path::new(&format!("{target}/left")).exists());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_and_a_restore_whose_result_cannot_be_printed_are_whole() {
+    let place = Place::new();
+    let server = TestServer::start().await;
+    let (target, empty) = (place.path("backup"), TestDatabase::empty().await);
+    let unprinted = async |arguments: &[&str], url: &str, files: &str| {
+        let (full, ledger) = (File::options().write(true).open("/dev/full").unwrap(), ledger(url));
+        let variables = [
+            ("DATABASE_URL", url),
+            ("TICKETWIRE_STORAGE_FOLDER", files),
+            ("TICKETWIRE_STORAGE_ERASURE_LEDGER", &ledger),
+        ];
+        let mut command = process::command(&variables);
+        let child = command.args(arguments).stdout(full).spawn().unwrap();
+        let ended = child.wait_with_output().await.unwrap();
+        assert!(!ended.status.success());
+        String::from_utf8(ended.stderr).unwrap()
+    };
+    let no_room = "standard output cannot be written: No space left on device";
+    let said = unprinted(&["backup", &target], &server.database.url, &attachments()).await;
+    assert!(said.contains(&format!("the backup to {target} is whole, but {no_room}")), "{said}");
+    succeeded(&verify(&target).await);
+    let said = unprinted(&["restore", &target], &empty.url, &place.path("files")).await;
+    assert!(said.contains(&format!("the backup is restored, but {no_room}")), "{said}");
     server.stop().await;
 }
 
