@@ -19,7 +19,7 @@ use crate::{
     domain::backup::Manifest,
     storage::{
         S3Settings,
-        backup::{Archive, NewArchive, Run},
+        backup::{Archive, ArchiveError, NewArchive, Run},
     },
 };
 
@@ -114,10 +114,13 @@ async fn new_archive(config: &Config, target: &str) -> Result<NewArchive, StartE
 
 /// Returns the place of a backup.
 pub(super) fn archive(config: &Config, source: &str) -> Result<Archive, StartError> {
+    let path = Path::new(source);
     let archive = match bucket(config, source)? {
         Some((settings, prefix)) => Archive::in_bucket(settings, prefix),
-        None if Path::new(source).is_file() => Archive::in_file(Path::new(source)),
-        None => Archive::in_folder(Path::new(source)),
+        None if path.is_file() => Archive::in_file(path),
+        // A device or a pipe.
+        None if path.exists() && !path.is_dir() => Err(ArchiveError::NotATar(source.to_owned())),
+        None => Archive::in_folder(path),
     };
     Ok(archive.map_err(BackupError::from)?)
 }
@@ -126,11 +129,14 @@ pub(super) fn archive(config: &Config, source: &str) -> Result<Archive, StartErr
 /// server of `storage.s3`.
 ///
 /// # Errors
-/// Any other URL: nobody means a folder by it. A key that a bucket needs is not set.
+/// Any other URL: nobody means a folder by it. An empty text. A key that a bucket needs is not set.
 fn bucket<'p>(
     config: &Config,
     place: &'p str,
 ) -> Result<Option<(S3Settings, &'p str)>, StartError> {
+    if place.is_empty() {
+        return Err(BackupError::from(ArchiveError::Unnamed).into());
+    }
     let Some((scheme, rest)) = place.split_once(":/").filter(|(it, _)| is_scheme(it)) else {
         return Ok(None);
     };

@@ -302,7 +302,7 @@ pub(super) enum MailCommand {
         state: Vec<MailStateArg>,
         /// With --all: only mails that failed at this time or later, such as
         /// 2026-11-26T08:00:00Z.
-        #[arg(long, value_name = "TIME", requires = "all")]
+        #[arg(long, value_name = "TIME", requires = "all", value_parser = parse_time)]
         since: Option<Timestamp>,
     },
     /// Switch the installation's mail on.
@@ -451,4 +451,10 @@ impl From<Scope> for ScopeArg {
             Scope::CreateHandoffs => Self::CreateHandoffs,
         }
     }
+}
+
+/// Reads a time.
+fn parse_time(text: &str) -> Result<Timestamp, String> {
+    let example = "write a time with its zone, such as 2026-11-26T08:00:00Z";
+    text.parse().map_err(|_| example.to_owned())
 }

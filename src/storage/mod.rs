@@ -45,8 +45,20 @@ pub enum StorageError {
     #[error("the attachment storage failed: {0}")]
     Store(#[from] object_store::Error),
     /// The storage folder cannot be accessed.
-    #[error("the storage folder cannot be accessed: {0}")]
-    Folder(#[from] io::Error),
+    #[error(
+        "the storage folder cannot be accessed: {}: {source}. See whether its disk is mounted and the user \
+         of the server may read and write it, or correct `storage.folder`",
+        .path.display()
+    )]
+    Folder {
+        /// The folder, or what is in it.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// What the storage contains is wrong.
+    #[error("the attachment storage failed: {0}")]
+    Content(&'static str),
     /// The path of the storage folder is not supported.
     #[error("the path of the storage folder is not supported: {0}")]
     Name(#[from] object_store::path::Error),
@@ -130,7 +142,8 @@ impl Storage {
     /// The path is relative and the working directory cannot be determined.
     pub fn in_folder(folder: &std::path::Path) -> Result<Self, StorageError> {
         let store = LocalFileSystem::new().with_fsync(true);
-        Ok(Self { store: Arc::new(store), folder: Some(absolute(folder)?) })
+        let folder = absolute(folder).map_err(failed_at(folder))?;
+        Ok(Self { store: Arc::new(store), folder: Some(folder) })
     }
 
     /// Creates a storage in a bucket. Does not connect to the server.
@@ -168,7 +181,8 @@ impl Storage {
     /// # Errors
     /// The folder cannot be created.
     pub fn create_folder(&self) -> Result<(), StorageError> {
-        Ok(self.folder.as_deref().map_or(Ok(()), owner::create_folders)?)
+        let Some(folder) = &self.folder else { return Ok(()) };
+        owner::create_folders(folder).map_err(failed_at(folder))
     }
 
     /// Gives what a command has stored under an id to the owner of the folder, if root has run it.
@@ -179,8 +193,8 @@ impl Storage {
         let Some(folder) = self.folder.as_ref().map(|folder| folder.join(id.0.to_string())) else {
             return Ok(());
         };
-        owner::inherit(&folder)?;
-        Ok(owner::inherit(&folder.join(CONTENT))?)
+        inherit(&folder)?;
+        inherit(&folder.join(CONTENT))
     }
 
     /// Reads a range of the bytes stored under an id.
@@ -228,10 +242,15 @@ impl Storage {
     pub async fn delete(&self, id: AttachmentId) -> Result<(), StorageError> {
         let deleted = match &self.folder {
             // This includes the partial file of a crash during an upload.
-            Some(folder) => match fs::remove_dir_all(folder.join(id.0.to_string())).await {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-                _ => Ok(()),
-            },
+            Some(folder) => {
+                let folder = folder.join(id.0.to_string());
+                match fs::remove_dir_all(&folder).await {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(failed_at(&folder)(error));
+                    }
+                    _ => Ok(()),
+                }
+            }
             None => self.store.delete(&self.path(id)?).await,
         };
         match deleted {
@@ -263,7 +282,11 @@ impl Storage {
         writer.finish().await?;
         let read = self.store.get(&self.path(id)?).await?.bytes().await?;
         self.delete(id).await?;
-        if read == PROBE { Ok(()) } else { Err(invalid("what is read is not what was written")) }
+        if read == PROBE {
+            Ok(())
+        } else {
+            Err(StorageError::Content("what is read is not what was written"))
+        }
     }
 
     /// Returns the id of the storage, by which nodes recognise that they share it. If it has none
@@ -323,8 +346,8 @@ impl Storage {
         let Some(folder) = self.folder.as_ref().map(|folder| folder.join(IDENTITY)) else {
             return Ok(());
         };
-        owner::inherit(&folder)?;
-        Ok(owner::inherit(&folder.join(id.to_string()))?)
+        inherit(&folder)?;
+        inherit(&folder.join(id.to_string()))
     }
 
     /// Checks that the storage has this id: the folder of a disk that is not mounted has none.
@@ -438,7 +461,8 @@ async fn folder_identity(folder: &std::path::Path, new: Uuid) -> Result<Uuid, St
     if let Some(id) = ids(folder).await?.into_iter().min() {
         return Ok(id);
     }
-    fs::create_dir_all(folder.join(new.to_string())).await?;
+    let new_folder = folder.join(new.to_string());
+    fs::create_dir_all(&new_folder).await.map_err(failed_at(&new_folder))?;
     Ok(ids(folder).await?.into_iter().min().unwrap_or(new))
 }
 
@@ -447,22 +471,29 @@ async fn ids(folder: &std::path::Path) -> Result<Vec<Uuid>, StorageError> {
     let mut entries = match fs::read_dir(folder).await {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(failed_at(folder)(error)),
     };
     let mut ids = Vec::new();
-    while let Some(entry) = entries.next_entry().await? {
+    while let Some(entry) = entries.next_entry().await.map_err(failed_at(folder))? {
         ids.extend(entry.file_name().to_str().and_then(|name| Uuid::try_parse(name).ok()));
     }
     Ok(ids)
 }
 
 fn parse_identity(bytes: &[u8]) -> Result<Uuid, StorageError> {
-    Uuid::try_parse_ascii(bytes.trim_ascii())
-        .map_err(|_| invalid("`storage-id` contains no UUID; delete it if it is damaged"))
+    Uuid::try_parse_ascii(bytes.trim_ascii()).map_err(|_| {
+        StorageError::Content("`storage-id` contains no UUID; delete it if it is damaged")
+    })
 }
 
-fn invalid(problem: &str) -> StorageError {
-    StorageError::Folder(io::Error::new(io::ErrorKind::InvalidData, problem))
+/// Returns what makes an error of one of the system, at a path.
+fn failed_at(path: &std::path::Path) -> impl Fn(io::Error) -> StorageError {
+    move |source| StorageError::Folder { path: path.to_owned(), source }
+}
+
+/// Gives a file or folder to the owner of the folder that it is in, if root has created it.
+fn inherit(path: &std::path::Path) -> Result<(), StorageError> {
+    owner::inherit(path).map_err(failed_at(path))
 }
 
 impl fmt::Debug for Storage {

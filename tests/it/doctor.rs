@@ -682,6 +682,16 @@ async fn doctor_leaves_a_storage_that_no_server_has_used_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_the_path_in_the_storage_that_cannot_be_read() {
+    let (database, folder) = (TestDatabase::new().await, tempfile::tempdir().unwrap());
+    fs::write(folder.path().join("storage-id"), "a file").unwrap();
+    let setting = [("TICKETWIRE_STORAGE_FOLDER", folder.path().to_str().unwrap())];
+    let report = Report::of(&database, &setting).await;
+    let named = format!("{}/storage-id: Not a directory", folder.path().display());
+    report.assert_failed("node_storage", &named, "storage.folder");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn doctor_and_metrics_say_how_old_the_last_backup_is() {
     let server = start_with_metrics(&[]).await;
     let taken = "ticketwire_last_backup_timestamp_seconds";

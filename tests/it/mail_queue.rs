@@ -242,6 +242,12 @@ async fn the_operator_lists_failed_mails_and_queues_them_again() {
     while run(&sent, &variables, "").await.stdout.lines().count() < 2 {}
     let none = run(&["mail", "retry", "--all"], &variables, "").await;
     assert_eq!(none.stdout, "Mails that were queued again: 0.\n");
+    let wrong = run(&["mail", "retry", "--all", "--since", "yesterday"], &variables, "").await;
+    assert!(
+        !wrong.success && wrong.stderr.contains("such as 2026-11-26T08:00:00Z"),
+        "{}",
+        wrong.stderr
+    );
     let sent = run(&["mail", "retry", "--all", "--state", "sent"], &variables, "").await;
     assert!(!sent.success && sent.stderr.contains("choose refused, given_up"), "{}", sent.stderr);
     let sent_already = run(&["mail", "retry", id], &variables, "").await;

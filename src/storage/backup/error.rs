@@ -14,6 +14,18 @@ pub enum ArchiveError {
     /// The target is a file that exists.
     #[error("{0} already exists: choose another target, or remove it first")]
     Exists(String),
+    /// The path is empty.
+    #[error(
+        "the path of the backup is empty: name a folder, a file whose name ends in .tar, or \
+         s3://BUCKET/PREFIX"
+    )]
+    Unnamed,
+    /// A folder of the path cannot be created.
+    #[error(
+        "{0} cannot be created: a part of its path is a file, or a link to what does not exist. Correct \
+         the path, or create the folder that the link names"
+    )]
+    Obstructed(String),
     /// The target has no name that a folder can be given.
     #[error("{0} cannot be the target of a backup: name a folder that does not exist yet")]
     NoName(String),
@@ -119,6 +131,16 @@ impl ArchiveError {
             return Self::Full(place.to_owned());
         }
         Self::Failed { place: place.to_owned(), cause: Box::new(cause) }
+    }
+
+    /// The error for a folder that cannot be created.
+    pub(super) fn not_created(place: &str, cause: io::Error) -> Self {
+        match cause.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                Self::Obstructed(place.to_owned())
+            }
+            _ => Self::failed(place, cause),
+        }
     }
 
     /// The error for an object that cannot be written.

@@ -82,7 +82,7 @@ impl NewArchive {
         }
         // Only its owner may read what people wrote and the hashes of their passwords.
         let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        created.map_err(failed)?;
+        created.map_err(|cause| ArchiveError::not_created(&place, cause))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
         let lock = File::create(path.join(UNFINISHED)).map_err(failed)?;
         lock_alone(&lock, &place)?;
@@ -100,7 +100,7 @@ impl NewArchive {
         let failed = |cause: io::Error| ArchiveError::failed(&place, cause);
         if let Some(parent) = target.parent() {
             let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
-            created.map_err(failed)?;
+            created.map_err(|cause| ArchiveError::not_created(&place, cause))?;
         }
         // Only its owner may read what people wrote and the hashes of their passwords.
         let mut options = OpenOptions::new();

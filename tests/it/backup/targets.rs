@@ -56,6 +56,26 @@ async fn a_foreign_folder_and_a_backup_of_a_newer_version_are_refused() {
         refused(&verify(url).await, &supported);
         refused(&restore(url, &database.url, &place.path("files")).await, &supported);
     }
+    for told in [
+        back_up(&server.database.url, "").await,
+        verify("").await,
+        restore("", &database.url, &place.path("files")).await,
+    ] {
+        refused(&told, &["the path of the backup is empty: name a folder"]);
+    }
+    let pipe = place.path("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().await.unwrap();
+    assert!(made.success());
+    for device in ["/dev/null", &pipe] {
+        refused(&verify(device).await, &[device, "it is neither a folder nor a tar archive"]);
+    }
+    // The folder for the backup cannot be created.
+    symlink(place.path("nowhere"), place.path("dangling")).unwrap();
+    for name in ["dangling/backup", "dangling/backup.tar"] {
+        let target = place.path(name);
+        let taken = back_up(&server.database.url, &target).await;
+        refused(&taken, &[&target, "cannot be created: a part of its path", "Correct the path"]);
+    }
     // Upper case is as good.
     let taken = back_up(&server.database.url, "S3://bucket/nightly").await;
     refused(&taken, &["`storage.s3.region` is required for a backup in a bucket"]);
@@ -75,6 +95,33 @@ async fn a_foreign_folder_and_a_backup_of_a_newer_version_are_refused() {
     refused(&restored, &["newer version", "20990101000001"]);
     rewrite(&backup, |manifest| manifest["format"] = json!(2));
     refused(&verify(&backup).await, &["newer format", "use that version"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_and_a_restore_whose_result_cannot_be_printed_are_whole() {
+    let place = Place::new();
+    let server = TestServer::start().await;
+    let (target, empty) = (place.path("backup"), TestDatabase::empty().await);
+    let unprinted = async |arguments: &[&str], url: &str, files: &str| {
+        let (full, ledger) = (File::options().write(true).open("/dev/full").unwrap(), ledger(url));
+        let variables = [
+            ("DATABASE_URL", url),
+            ("TICKETWIRE_STORAGE_FOLDER", files),
+            ("TICKETWIRE_STORAGE_ERASURE_LEDGER", &ledger),
+        ];
+        let mut command = process::command(&variables);
+        let child = command.args(arguments).stdout(full).spawn().unwrap();
+        let ended = child.wait_with_output().await.unwrap();
+        assert!(!ended.status.success());
+        String::from_utf8(ended.stderr).unwrap()
+    };
+    let no_room = "standard output cannot be written: No space left on device";
+    let said = unprinted(&["backup", &target], &server.database.url, &attachments()).await;
+    assert!(said.contains(&format!("the backup to {target} is whole, but {no_room}")), "{said}");
+    succeeded(&verify(&target).await);
+    let said = unprinted(&["restore", &target], &empty.url, &place.path("files")).await;
+    assert!(said.contains(&format!("the backup is restored, but {no_room}")), "{said}");
     server.stop().await;
 }
 
@@ -103,33 +150,6 @@ async fn a_killed_backup_is_not_taken_for_a_whole_one_and_the_next_one_replaces_
     succeeded(&back_up(&url, &target).await);
     succeeded(&verify(&target).await);
     assert!(!Path::new(&unfinished).exists() && !Path::new(&format!("{target}/left")).exists());
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_backup_and_a_restore_whose_result_cannot_be_printed_are_whole() {
-    let place = Place::new();
-    let server = TestServer::start().await;
-    let (target, empty) = (place.path("backup"), TestDatabase::empty().await);
-    let unprinted = async |arguments: &[&str], url: &str, files: &str| {
-        let (full, ledger) = (File::options().write(true).open("/dev/full").unwrap(), ledger(url));
-        let variables = [
-            ("DATABASE_URL", url),
-            ("TICKETWIRE_STORAGE_FOLDER", files),
-            ("TICKETWIRE_STORAGE_ERASURE_LEDGER", &ledger),
-        ];
-        let mut command = process::command(&variables);
-        let child = command.args(arguments).stdout(full).spawn().unwrap();
-        let ended = child.wait_with_output().await.unwrap();
-        assert!(!ended.status.success());
-        String::from_utf8(ended.stderr).unwrap()
-    };
-    let no_room = "standard output cannot be written: No space left on device";
-    let said = unprinted(&["backup", &target], &server.database.url, &attachments()).await;
-    assert!(said.contains(&format!("the backup to {target} is whole, but {no_room}")), "{said}");
-    succeeded(&verify(&target).await);
-    let said = unprinted(&["restore", &target], &empty.url, &place.path("files")).await;
-    assert!(said.contains(&format!("the backup is restored, but {no_room}")), "{said}");
     server.stop().await;
 }
 
