@@ -384,7 +384,8 @@ section! {
         statements: usize = "200", 20..=100_000;
         /// The largest number of database connections that a request may use at a time.
         request_connections: usize = "2", 2..=64;
-        /// How many seconds a request may take. Its statement is cancelled then.
+        /// How many seconds a request may take; its statement is cancelled then. Before, it may wait as long
+        /// for its turn behind other requests of the same caller.
         request_seconds: u32 = "30", 1..=600;
         /// Under how many names (aliases) a selection set may select one field.
         aliases: usize = "50", 10..=5_000;
