@@ -22,13 +22,14 @@
 //!   that is selected of it. async-graphql resolves each, and merges their values.
 //! - **An object is written as JSON once its fields are resolved.** No tree of values is built.
 //!
-//! `Query` and `Mutation` are executed by async-graphql's `Schema`. [`Root`], [`complete_root`] and
-//! `http/execution/requested.rs` give them the same properties.
+//! `Query` and `Mutation` are executed by async-graphql's `Schema`. [`merged`], [`Root`],
+//! [`complete_root`] and `http/execution/requested.rs` give them the same properties.
 
 pub use async_graphql::*;
 pub use resolver_utils::ContainerType;
 
 mod list;
+mod merged;
 mod object;
 pub mod resolver_utils;
 mod root;
@@ -36,6 +37,8 @@ mod root;
 mod tests;
 
 pub use list::List;
+pub(crate) use merged::merged;
+pub use merged::{Merged, Part};
 pub(crate) use resolver_utils::add_field;
 pub use root::{MutationProgress, Root, RootFields, complete_root};
 

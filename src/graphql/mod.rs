@@ -57,7 +57,7 @@ mod validation;
 use std::sync::OnceLock;
 
 use async_graphql::{
-    ID, MergedObject, MergedSubscription, OutputType as _, SDLExportOptions, SubscriptionType as _,
+    ID, MergedSubscription, OutputType as _, SDLExportOptions, SubscriptionType as _,
     ValidationMode, parser, registry::Registry,
 };
 use chrono::{DateTime, Utc};
@@ -81,7 +81,7 @@ pub use session_cookie::{CookieChange, SessionCookie};
 pub use validation::{check_nulls, check_variables, write_whole_numbers};
 
 use self::{
-    executor::Root,
+    executor::{Root, merged},
     limits::{MAX_COMPLEXITY, MAX_DEPTH},
     validation::Validation,
 };
@@ -92,75 +92,77 @@ pub type Schema = async_graphql::Schema<Root<Query>, Root<Mutation>, Subscriptio
 /// The most directives on a field.
 const MAX_DIRECTIVES: usize = 8;
 
-/// The queries. Unless its description says otherwise, a query requires a session (see
-/// `signIn`): it fails with `UNAUTHENTICATED` without one, with `FORBIDDEN` if the caller lacks
-/// the required role, and with `SECOND_FACTOR_REQUIRED` if the account must configure a second
-/// factor first.
-///
-/// `extensions.code` of an error is one of these, or `NOT_FOUND`; `BAD_REQUEST` for a malformed
-/// request or one beyond a limit; `RATE_LIMITED`, with `extensions.retryAfterSeconds`;
-/// `RESPONSE_TOO_LARGE` or `TOO_MANY_STATEMENTS` for a request that needs more than one request
-/// may: ask for fewer items or fields; `TIMEOUT` for one that takes too long; `UNAVAILABLE`; or
-/// `INTERNAL` for a failure of the server, with `extensions.requestId` for its operator. After
-/// `RESPONSE_TOO_LARGE`, `TOO_MANY_STATEMENTS` and `TIMEOUT`, `data` is null.
-///
-/// `UNAVAILABLE` means: the database or the storage of files is away, overloaded or full, others keep the
-/// same data locked, or the server is checking too many passwords: try again after
-/// `extensions.retryAfterSeconds`. The status is 503 if `data` is missing or null.
-#[derive(MergedObject, Default)]
-pub struct Query(
-    account::AccountQuery,
-    category::CategoryQuery,
-    canned_answer::CannedAnswerQuery,
-    saved_view::SavedViewQuery,
-    event::EventQuery,
-    node::NodeQuery,
-    audit::AuditQuery,
-    service_token::ServiceTokenQuery,
-    set_aside::SetAsideQuery,
-    ticket::TicketQuery,
-    count::CountQuery,
-    support_figures::SupportFiguresQuery,
-    search::SearchQuery,
-    people::PeopleQuery,
-    staff::StaffQuery,
-    branding::BrandingQuery,
-    attachment::AttachmentQuery,
-);
+merged! {
+    /// The queries. Unless its description says otherwise, a query requires a session (see
+    /// `signIn`): it fails with `UNAUTHENTICATED` without one, with `FORBIDDEN` if the caller lacks
+    /// the required role, and with `SECOND_FACTOR_REQUIRED` if the account must configure a second
+    /// factor first.
+    ///
+    /// `extensions.code` of an error is one of these, or `NOT_FOUND`; `BAD_REQUEST` for a malformed
+    /// request or one beyond a limit; `RATE_LIMITED`, with `extensions.retryAfterSeconds`;
+    /// `RESPONSE_TOO_LARGE` or `TOO_MANY_STATEMENTS` for a request that needs more than one request
+    /// may: ask for fewer items or fields; `TIMEOUT` for one that takes too long; `UNAVAILABLE`; or
+    /// `INTERNAL` for a failure of the server, with `extensions.requestId` for its operator. After
+    /// `RESPONSE_TOO_LARGE`, `TOO_MANY_STATEMENTS` and `TIMEOUT`, `data` is null.
+    ///
+    /// `UNAVAILABLE` means: the database or the storage of files is away, overloaded or full, others keep the
+    /// same data locked, or the server is checking too many passwords: try again after
+    /// `extensions.retryAfterSeconds`. The status is 503 if `data` is missing or null.
+    pub struct Query(
+        account::AccountQuery,
+        category::CategoryQuery,
+        canned_answer::CannedAnswerQuery,
+        saved_view::SavedViewQuery,
+        event::EventQuery,
+        node::NodeQuery,
+        audit::AuditQuery,
+        service_token::ServiceTokenQuery,
+        set_aside::SetAsideQuery,
+        ticket::TicketQuery,
+        count::CountQuery,
+        support_figures::SupportFiguresQuery,
+        search::SearchQuery,
+        people::PeopleQuery,
+        staff::StaffQuery,
+        branding::BrandingQuery,
+        attachment::AttachmentQuery,
+    );
+}
 
-/// The mutations. Each returns a payload with the changed objects and with `userErrors`, which
-/// the caller can correct. If the payload's `userErrors` is not empty, nothing was changed,
-/// except that failed attempts count towards rate limits. Access is restricted as for queries,
-/// unless a mutation's description says otherwise.
-#[derive(MergedObject, Default)]
-pub struct Mutation(
-    session::SessionMutation,
-    second_factor::SecondFactorMutation,
-    password::PasswordMutation,
-    session::own::OwnSessionMutation,
-    handoff::HandoffMutation,
-    customer::CustomerMutation,
-    service_token::ServiceTokenMutation,
-    set_aside::SetAsideMutation,
-    category::CategoryMutation,
-    canned_answer::CannedAnswerMutation,
-    saved_view::SavedViewMutation,
-    staff::StaffMutation,
-    erasure::ErasureMutation,
-    ticket::TicketMutation,
-    ticket_invitation::TicketInvitationMutation,
-    bulk::BulkMutation,
-    merge::MergeMutation,
-    comment::CommentMutation,
-    uploaded_file::UploadedFileMutation,
-    redaction::RedactionMutation,
-    participant::ParticipantMutation,
-    presence::PresenceMutation,
-    unread::UnreadMutation,
-    notification::NotificationMutation,
-    preferences::PreferencesMutation,
-    delivery::DeliveryMutation,
-);
+merged! {
+    /// The mutations. Each returns a payload with the changed objects and with `userErrors`, which
+    /// the caller can correct. If the payload's `userErrors` is not empty, nothing was changed,
+    /// except that failed attempts count towards rate limits. Access is restricted as for queries,
+    /// unless a mutation's description says otherwise.
+    pub struct Mutation(
+        session::SessionMutation,
+        second_factor::SecondFactorMutation,
+        password::PasswordMutation,
+        session::own::OwnSessionMutation,
+        handoff::HandoffMutation,
+        customer::CustomerMutation,
+        service_token::ServiceTokenMutation,
+        set_aside::SetAsideMutation,
+        category::CategoryMutation,
+        canned_answer::CannedAnswerMutation,
+        saved_view::SavedViewMutation,
+        staff::StaffMutation,
+        erasure::ErasureMutation,
+        ticket::TicketMutation,
+        ticket_invitation::TicketInvitationMutation,
+        bulk::BulkMutation,
+        merge::MergeMutation,
+        comment::CommentMutation,
+        uploaded_file::UploadedFileMutation,
+        redaction::RedactionMutation,
+        participant::ParticipantMutation,
+        presence::PresenceMutation,
+        unread::UnreadMutation,
+        notification::NotificationMutation,
+        preferences::PreferencesMutation,
+        delivery::DeliveryMutation,
+    );
+}
 
 /// The live streams, over a websocket (the graphql-transport-ws protocol) or as server-sent
 /// events (the graphql-sse protocol). Access is restricted as for queries.

@@ -106,6 +106,7 @@ impl Held {
     }
 }
 
+/// Boxes what it waits for: hyper and axum move the future of a request several times.
 async fn answer(
     api: &Api,
     parts: Parts,
@@ -128,9 +129,9 @@ async fn answer(
         (from_query(parts).await?, in_memory)
     } else {
         let sender = Sender::new(&api.budgets, &api.services, &credentials, &origin);
-        from_body(parts, body, &sender).await?
+        Box::pin(from_body(parts, body, &sender)).await?
     };
-    let actor = credentials.actor(&api.services, &origin).await;
+    let actor = Box::pin(credentials.actor(&api.services, &origin)).await;
     let actor = actor.map_err(|error| Refusal::failed(&error))?;
     let Credentials { token, cookie, .. } = credentials;
     // Before the document is read, which takes time too.
@@ -156,10 +157,11 @@ async fn answer(
     if streamed {
         // Taken again for each response.
         drop(turn);
-        return Ok(Answer::Streamed(sse::answer(api.clone(), caller, request, operation).await));
+        let response = Box::pin(sse::answer(api.clone(), caller, request, operation)).await;
+        return Ok(Answer::Streamed(response));
     }
     let cookie = cookie.map(|cookie| (cookie, headers));
-    Ok(execute_with_session(api, caller, (turn, cookie), request, operation).await)
+    Ok(Box::pin(execute_with_session(api, caller, (turn, cookie), request, operation)).await)
 }
 
 /// Answers a request whose document is not valid.

@@ -2,8 +2,9 @@
 
 use std::{
     borrow::Cow,
+    marker::PhantomData,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -19,26 +20,38 @@ use tracing::Instrument as _;
 
 use super::{
     super::operation::requested_operation,
+    merged::{Merged, Parts},
     resolver_utils::{field_span, is_nullable},
 };
 
 /// A root type whose nullable fields are null if they fail.
-#[derive(Default)]
-pub struct Root<T>(T);
+pub struct Root<T> {
+    parts: OnceLock<Parts>,
+    merged: PhantomData<T>,
+}
+
+impl<T> Default for Root<T> {
+    fn default() -> Self {
+        Self { parts: OnceLock::new(), merged: PhantomData }
+    }
+}
 
 /// How far a mutation has come. Once a field of a non-null type has failed, there is no data, and
 /// the fields after it are not resolved (GraphQL specification, §6.4.4).
 #[derive(Clone, Default)]
 pub struct MutationProgress(Arc<AtomicBool>);
 
-impl<T: ContainerType> ContainerType for Root<T> {
+impl<T: Merged> ContainerType for Root<T> {
     async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
         let progress = ctx.data_opt::<MutationProgress>();
         if progress.is_some_and(|MutationProgress(failed)| failed.load(Ordering::Relaxed)) {
             return Ok(None);
         }
         let name = &ctx.item.node.name.node;
-        let resolved = self.0.resolve_field(ctx).instrument(field_span(name)).await;
+        let Some(part) = self.parts.get_or_init(Parts::of::<T>).with_field(name) else {
+            return Ok(None);
+        };
+        let resolved = part.resolve_field(ctx).instrument(field_span(name)).await;
         match (resolved, progress) {
             (Err(error), _) if is_nullable(ctx, &T::type_name()) => {
                 ctx.add_error(error);
@@ -53,7 +66,7 @@ impl<T: ContainerType> ContainerType for Root<T> {
     }
 }
 
-impl<T: ContainerType> OutputType for Root<T> {
+impl<T: Merged> OutputType for Root<T> {
     fn type_name() -> Cow<'static, str> {
         T::type_name()
     }
@@ -71,7 +84,7 @@ impl<T: ContainerType> OutputType for Root<T> {
     }
 }
 
-impl<T: ContainerType> ObjectType for Root<T> {}
+impl<T: Merged> ObjectType for Root<T> {}
 
 /// The fields at the root of an operation, in the order of the document: their names in the
 /// response, and whether they are `__schema`.

@@ -6,7 +6,7 @@ use async_graphql::{
 use serde_json::{Value, json};
 use tokio::task::yield_now;
 
-use super::{super::json, List, Root, RootFields, complete_root};
+use super::{super::json, List, Root, RootFields, complete_root, merged};
 
 /// An object with fields of all kinds.
 #[derive(Clone, Copy)]
@@ -64,11 +64,15 @@ enum Any {
     Other(Other),
 }
 
+merged! {
+    pub struct Query(Things, Mixed);
+}
+
 #[derive(Default)]
-struct Query;
+pub struct Things;
 
 #[Object]
-impl Query {
+impl Things {
     async fn thing(&self) -> Option<Thing> {
         yield_now().await;
         Some(Thing(4))
@@ -81,7 +85,13 @@ impl Query {
     async fn fails(&self) -> async_graphql::Result<Option<i32>> {
         Err("failed".into())
     }
+}
 
+#[derive(Default)]
+pub struct Mixed;
+
+#[Object]
+impl Mixed {
     async fn any(&self) -> Any {
         Any::Thing(Thing(1))
     }
