@@ -277,7 +277,8 @@ section! {
     /// Mail.
     pub struct MailConfig in "mail." {
         /// The mail server: `smtp://user:password@host:587?tls=required` (STARTTLS) or
-        /// `smtps://user:password@host` (TLS from the start). The first node with it switches the
+        /// `smtps://user:password@host` (TLS from the start). `smtp://` with a password requires
+        /// `tls`, unless the mail server runs on this machine. The first node with it switches the
         /// installation's mail on (see `ticketwire mail disable`). A node without it sends no mail
         /// and leaves that to the others; with the embedded database, mails are written to files
         /// and shown at `/mailbox`.

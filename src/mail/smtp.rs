@@ -6,6 +6,7 @@
 
 use std::{
     borrow::Cow,
+    net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -30,6 +31,9 @@ use crate::domain::causes::with_causes;
 const URL_FORMAT: &str = "must look like smtp://user:password@host:587?tls=required (STARTTLS) or \
                           smtps://user:password@host (implicit TLS). Percent-encode special \
                           characters in the password";
+const PASSWORD_IN_CLEAR: &str = "would send its password unencrypted: add ?tls=required (STARTTLS), or begin \
+                                 it with smtps:// (implicit TLS). If the mail server has neither, \
+                                 ?tls=opportunistic sends it all the same";
 
 /// How long a connection is kept for another mail. Firewalls forget idle connections after minutes
 /// and drop what is sent on them.
@@ -92,7 +96,7 @@ impl SmtpServer {
     /// The URL or the certificate is invalid. The text never contains the URL, which includes a
     /// password.
     pub fn new(settings: &SmtpSettings<'_>) -> Result<Self, String> {
-        let target = Target::parse(settings.url).ok_or(URL_FORMAT)?;
+        let target = Target::parse(settings.url)?;
         let mut tls = TlsParameters::builder(target.host.clone());
         if let Some(pem) = settings.trusted {
             let certificate = Certificate::from_pem(pem).map_err(|error| with_causes(&error))?;
@@ -102,12 +106,12 @@ impl SmtpServer {
         Ok(Self { target, tls, timeout: settings.timeout, idle: Mutex::default() })
     }
 
-    /// Checks the form of a mail server's URL.
+    /// Checks a mail server's URL.
     ///
     /// # Errors
-    /// What the URL must look like.
+    /// What the URL must look like, or that it would send its password unencrypted over a network.
     pub fn check_url(url: &str) -> Result<(), &'static str> {
-        Target::parse(url).map(drop).ok_or(URL_FORMAT)
+        Target::parse(url).map(drop)
     }
 
     /// How long one attempt may take.
@@ -258,8 +262,22 @@ impl SmtpServer {
 }
 
 impl Target {
-    fn parse(url: &str) -> Option<Self> {
-        let url = Url::parse(url).ok()?;
+    fn parse(url: &str) -> Result<Self, &'static str> {
+        let target = Self::of(&Url::parse(url).map_err(|_| URL_FORMAT)?).ok_or(URL_FORMAT)?;
+        if target.credentials.is_some() && target.encryption == Encryption::Off && !target.is_here()
+        {
+            return Err(PASSWORD_IN_CLEAR);
+        }
+        Ok(target)
+    }
+
+    /// Whether the mail server runs on this machine.
+    fn is_here(&self) -> bool {
+        let address = self.host.parse::<IpAddr>();
+        self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+
+    fn of(url: &Url) -> Option<Self> {
         let tls = url.query_pairs().find(|(key, _)| key == "tls").map(|(_, value)| value);
         let (encryption, default_port) = match (url.scheme(), tls.as_deref()) {
             ("smtp", None) => (Encryption::Off, 25),
@@ -480,7 +498,7 @@ mod tests {
             ("smtp://h?tls=required", "h", 587, Encryption::RequiredStartTls),
             ("smtps://a:b%40c@[::1]/me.example.com", "::1", 465, Encryption::ImplicitTls),
         ] {
-            let parsed = Target::parse(url).expect(url);
+            let parsed = Target::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
             assert_eq!((&*parsed.host, parsed.port, parsed.encryption), (host, port, encryption));
         }
         let parsed = Target::parse("smtps://a%3A:b%40c@h/me.example.com").unwrap();
@@ -489,7 +507,11 @@ mod tests {
         for url in
             ["mail.example.com", "http://h", "smtp://", "smtp://h?tls=no", "smtp://a:%FF@h", ""]
         {
-            assert!(Target::parse(url).is_none(), "{url}");
+            assert_eq!(Target::parse(url).err(), Some(URL_FORMAT), "{url}");
+        }
+        assert_eq!(Target::parse("smtp://a:b@h").err(), Some(PASSWORD_IN_CLEAR));
+        for url in ["smtp://a:b@127.0.0.1", "smtp://a:b@[::1]:25", "smtp://a:b@localhost"] {
+            assert!(Target::parse(url).is_ok(), "{url}");
         }
     }
 }
