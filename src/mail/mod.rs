@@ -21,7 +21,7 @@ mod staff_addresses;
 pub mod templates;
 pub mod transport;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicUsize};
 
 use chrono::TimeDelta;
 use tokio::sync::Notify;
@@ -87,6 +87,7 @@ pub fn start(
         planned,
         stop: stop.clone(),
         metrics: metrics.clone(),
+        unrecorded: AtomicUsize::new(0),
     });
     // One more sender is reserved for priority mail: a one-time code is sent even if all
     // the others stall.

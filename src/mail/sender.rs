@@ -8,7 +8,14 @@
 //! When a failed mail is tried again, and when it is given up, is decided by
 //! [`Delivery::retry_at`] in `domain/delivery.rs`.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use lettre::Message;
@@ -59,6 +66,25 @@ pub(super) struct Sender {
     pub(super) planned: Arc<Notify>,
     pub(super) stop: CancellationToken,
     pub(super) metrics: Metrics,
+    /// How many mails of this node wait for the database to record what became of them. Their claims may
+    /// have ended, so no mail is claimed meanwhile.
+    pub(super) unrecorded: AtomicUsize,
+}
+
+/// A mail whose outcome is not recorded yet.
+struct Unrecorded<'s>(&'s AtomicUsize);
+
+impl<'s> Unrecorded<'s> {
+    fn new(count: &'s AtomicUsize) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Unrecorded<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Sender {
@@ -104,6 +130,9 @@ impl Sender {
     async fn claim_and_deliver(&self, priority_only: bool) -> Result<bool, DbError> {
         let claimed = {
             let mut connection = self.database.read().await?;
+            if self.unrecorded.load(Relaxed) > 0 {
+                return Ok(false);
+            }
             let keys = self.composer.keys.ids();
             // The lease must not run while this waits for a connection.
             let now = self.ambient.now();
@@ -316,8 +345,8 @@ impl Sender {
         delivery::requeue(&mut connection, delivery, delivery.attempts, at, error).await
     }
 
-    /// Records the final state of a mail. Retries until the lease expires, because a mail that
-    /// was sent but not recorded is sent again.
+    /// Records the final state of a mail. Retries while the database is away, and otherwise until the
+    /// lease expires, because a mail that was sent but not recorded is sent again.
     async fn finish(
         &self,
         delivery: &Delivery,
@@ -327,6 +356,7 @@ impl Sender {
         self.metrics.mail_attempt(outcome(state));
         let error = error.map(truncated);
         let until = self.ambient.now() + self.lease;
+        let mut unrecorded = None;
         loop {
             let recorded = async {
                 let mut connection = self.database.read().await?;
@@ -334,7 +364,8 @@ impl Sender {
                 delivery::finish(&mut connection, delivery.id, state, error.as_deref(), now).await
             };
             match recorded.await {
-                Err(error) if self.ambient.now() < until => {
+                Err(error) if error.is_unavailable() || self.ambient.now() < until => {
+                    unrecorded.get_or_insert_with(|| Unrecorded::new(&self.unrecorded));
                     tracing::warn!(
                         ?delivery, ?state, %error,
                         "recording the outcome of a mail failed; retrying"

@@ -6,11 +6,15 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tokio::time;
 
-use crate::harness::{
-    Client, TestServer,
-    client::{SALES, Ticket},
-    mail::{MailFixture, settings},
-    smtp::{Behaviour, Smtp, SmtpOptions, Step},
+use crate::{
+    harness::{
+        Client, TestServer,
+        client::{SALES, Ticket},
+        mail::{MailFixture, settings},
+        postgres::connect,
+        smtp::{Behaviour, Smtp, SmtpOptions, Step},
+    },
+    metrics::until_metric,
 };
 use ticketwire::domain::{account::Role, clock::Clock as _};
 
@@ -365,6 +369,30 @@ async fn a_mail_is_sent_once_if_the_server_takes_its_time_with_the_verdict() {
         while due().await <= before {}
     }
     fixture.smtp.release();
+    until_states(&fixture.boris, &ticket, &["SENT"]).await;
+    assert_eq!(fixture.smtp.mails().len(), 1);
+    fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_is_sent_once_if_the_database_is_away_for_longer_than_its_claim() {
+    let fixture = MailFixture::start_with(&[("admin.listen", "127.0.0.1:0")]).await;
+    let (server, url) = (&fixture.server, &fixture.server.database.url);
+    let name = url.split('?').next().unwrap().rsplit('/').next().unwrap();
+    let admin = connect(&url.replace(name, "postgres")).await;
+    fixture.smtp.script([Behaviour::Pause(Step::Accepted)]);
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    fixture.smtp.paused(1).await;
+    let allow = |allowed: bool| format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {allowed}");
+    admin.batch_execute(&allow(false)).await.unwrap();
+    let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
+    admin.query(end, &[&name]).await.unwrap();
+    fixture.smtp.release();
+    until_metric(server, "ticketwire_mail_attempts_total{outcome=\"sent\"}", |n| n >= 1.0).await;
+    // The claim lasts three seconds.
+    server.clock.advance(TimeDelta::seconds(10));
+    until_metric(server, "ticketwire_database_up", |up| up == 0.0).await;
+    admin.batch_execute(&allow(true)).await.unwrap();
     until_states(&fixture.boris, &ticket, &["SENT"]).await;
     assert_eq!(fixture.smtp.mails().len(), 1);
     fixture.server.stop().await;
