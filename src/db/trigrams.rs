@@ -24,7 +24,8 @@ struct Row {
 pub async fn repairs(db: &mut Connection) -> Result<Vec<String>, DbError> {
     let valid =
         "SELECT c.relname::text AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-        WHERE i.indisvalid AND c.relnamespace = current_schema()::regnamespace";
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE i.indisvalid AND n.nspname = current_schema()";
     let valid = sql_query(valid).load::<Row>(db).await?;
     let missing =
         indexes(&MIGRATIONS).filter(|(name, _)| valid.iter().all(|row| row.name != *name));
