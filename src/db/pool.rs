@@ -261,9 +261,9 @@ impl Database {
     /// The rest of a sentence that starts with the key of the URL. It never contains the URL, which
     /// includes a password.
     pub fn check_url(url: &str) -> Result<(), &'static str> {
-        let config = url.parse::<Config>().map_err(|_| {
+        let config = parse(url).map_err(|refused| {
             let has = |parameter: &&str| url.contains(parameter);
-            if UNSUPPORTED.iter().any(has) { UNSUPPORTED_PARAMETER } else { URL_FORMAT }
+            if UNSUPPORTED.iter().any(has) { UNSUPPORTED_PARAMETER } else { refused }
         })?;
         if url != url.trim() {
             return Err("must not begin or end with spaces or line breaks");
@@ -530,8 +530,8 @@ impl Silence {
 impl Connector {
     fn new(url: &str) -> Result<Self, DbError> {
         // The parser's message may repeat the URL, which contains a password.
-        let mut config: Config =
-            url.parse().map_err(|_| DbError::Setup(format!("the URL {URL_FORMAT}")))?;
+        let mut config =
+            parse(url).map_err(|refused| DbError::Setup(format!("the URL {refused}")))?;
         let options = match config.get_options() {
             Some(options) => format!("{SESSION_OPTIONS} {options}"),
             None => SESSION_OPTIONS.into(),
@@ -641,8 +641,19 @@ fn notice_lost_hosts(config: &mut Config) {
     }
 }
 
+/// Parses a database's URL. The driver takes the first `@` for the end of the credentials, so that a rest
+/// of a password would be part of the host, which errors name.
+fn parse(url: &str) -> Result<Config, &'static str> {
+    let after_scheme = url.split_once("://").map_or("", |(_, rest)| rest);
+    if after_scheme.matches('@').count() > 1 {
+        return Err(URL_FORMAT);
+    }
+    url.parse().map_err(|_| URL_FORMAT)
+}
+
 /// What to do if Postgres does not answer.
-const UNREACHED: &str = "start Postgres there, or correct `database.url`";
+const UNREACHED: &str =
+    "if it is a Postgres of your own, start it there, or correct `database.url`";
 /// What to do if the connection cannot be encrypted.
 const NOT_ENCRYPTED: &str = "switch TLS on there, with a certificate for this host that the system \
     trusts, or correct `sslmode` in `database.url`";

@@ -162,7 +162,7 @@ async fn a_database_that_cannot_be_reached_is_named_with_its_place_and_the_remed
     let web = answering(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     let plain = answering(b"N").await;
     let closed = "127.0.0.1:1".to_owned();
-    let start = "(start Postgres there, or correct `database.url`)";
+    let start = "(if it is a Postgres of your own, start it there, or correct `database.url`)";
     for (place, parameters, remedy) in [
         (&closed, "", start),
         (&web, "", start),
@@ -181,6 +181,13 @@ async fn a_database_that_cannot_be_reached_is_named_with_its_place_and_the_remed
     let two = "postgres://somebody:secret@127.0.0.1:1,127.0.0.1:2/desk";
     let said = process::run(&["migrate"], &[("DATABASE_URL", two)], "").await.stderr;
     assert!(said.contains("at 127.0.0.1:1, 127.0.0.1:2 ("), "{said}");
+    // The driver would take what follows the first `@` for the host.
+    for password in ["p@ssecret", "p@ss/secret", "p%40@secret"] {
+        let url = format!("postgres://somebody:{password}@127.0.0.1:1/desk");
+        let said = process::run(&["migrate"], &[("DATABASE_URL", url.as_str())], "").await.stderr;
+        assert!(said.contains("percent-encode special characters of the password"), "{said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
