@@ -45,6 +45,9 @@ use crate::{
 const POLL: Duration = Duration::from_millis(500);
 /// The pause after the database has failed. The retry time of a mail is `Delivery::retry_at`.
 const DATABASE_RETRY_AFTER: Duration = Duration::from_millis(500);
+/// The pause of a sender that could not claim a mail: longer than [`DATABASE_RETRY_AFTER`], so that others,
+/// also of other nodes, can record first what they have sent while the database was away.
+const CLAIM_AGAIN_AFTER: Duration = Duration::from_secs(3);
 /// How long composing a mail is tried while the database fails, if the claim lasts twice as long.
 const COMPOSE_FOR: TimeDelta = TimeDelta::seconds(30);
 /// How long shutdown waits for a mail that is being claimed and sent.
@@ -66,12 +69,12 @@ pub(super) struct Sender {
     pub(super) planned: Arc<Notify>,
     pub(super) stop: CancellationToken,
     pub(super) metrics: Metrics,
-    /// How many mails of this node wait for the database to record what became of them. Their claims may
-    /// have ended, so no mail is claimed meanwhile.
+    /// How many mails of this node are under way or sent, and the database is away, which must know of
+    /// them. Their claims may have ended, so this node claims no mail meanwhile: it could be one of them.
     pub(super) unrecorded: AtomicUsize,
 }
 
-/// A mail whose outcome is not recorded yet.
+/// A mail that the database must know of and does not.
 struct Unrecorded<'s>(&'s AtomicUsize);
 
 impl<'s> Unrecorded<'s> {
@@ -96,7 +99,10 @@ impl Sender {
                 Ok(false) => self.wait().await,
                 Err(error) => {
                     tracing::warn!(%error, "the mail sender could not use the database; retrying");
-                    time::sleep(DATABASE_RETRY_AFTER).await;
+                    tokio::select! {
+                        () = time::sleep(CLAIM_AGAIN_AFTER) => {}
+                        () = self.stop.cancelled() => {}
+                    }
                 }
             }
         }
@@ -213,7 +219,7 @@ impl Sender {
     async fn while_claimed<T>(&self, delivery: &Delivery, attempt: impl Future<Output = T>) -> T {
         let mut attempt = pin!(attempt);
         let renew_every = (self.lease / 3).to_std().unwrap_or_default();
-        let mut pause = renew_every;
+        let (mut pause, mut unrecorded) = (renew_every, None);
         loop {
             if let Ok(done) = time::timeout(pause, &mut attempt).await {
                 return done;
@@ -222,16 +228,27 @@ impl Sender {
             pause = tokio::select! {
                 done = &mut attempt => {
                     // A statement that is dropped halfway would be in the way of the next one.
-                    renewal.await;
+                    let _ = renewal.await;
                     return done;
                 }
-                renewed = &mut renewal => if renewed { renew_every } else { DATABASE_RETRY_AFTER },
+                renewed = &mut renewal => match renewed {
+                    Ok(()) => {
+                        unrecorded = None;
+                        renew_every
+                    }
+                    Err(error) => {
+                        if error.is_unavailable() {
+                            unrecorded.get_or_insert_with(|| Unrecorded::new(&self.unrecorded));
+                        }
+                        DATABASE_RETRY_AFTER
+                    }
+                },
             };
         }
     }
 
-    /// Renews the claim of a mail. Returns whether that succeeded.
-    async fn renew(&self, delivery: &Delivery) -> bool {
+    /// Renews the claim of a mail.
+    async fn renew(&self, delivery: &Delivery) -> Result<(), DbError> {
         let until = self.ambient.now() + self.lease;
         let renewed = async {
             let mut connection = self.database.read().await?;
@@ -241,7 +258,7 @@ impl Sender {
         if let Err(error) = &renewed {
             tracing::warn!(?delivery, %error, "keeping the claim of a mail failed; retrying");
         }
-        renewed.is_ok()
+        renewed
     }
 
     /// Composes the mail of a delivery that was just claimed. Retries while the database fails: a code
@@ -364,8 +381,15 @@ impl Sender {
                 delivery::finish(&mut connection, delivery.id, state, error.as_deref(), now).await
             };
             match recorded.await {
-                Err(error) if error.is_unavailable() || self.ambient.now() < until => {
+                Err(error) if error.is_unavailable() => {
                     unrecorded.get_or_insert_with(|| Unrecorded::new(&self.unrecorded));
+                    tracing::warn!(
+                        ?delivery, ?state, %error,
+                        "recording the outcome of a mail failed; sending no other mail until it is recorded"
+                    );
+                    time::sleep(DATABASE_RETRY_AFTER).await;
+                }
+                Err(error) if self.ambient.now() < until => {
                     tracing::warn!(
                         ?delivery, ?state, %error,
                         "recording the outcome of a mail failed; retrying"
