@@ -181,13 +181,17 @@ pub async fn database_state(db: &mut Connection) -> Result<DatabaseState, DbErro
     .await?)
 }
 
+/// The kind of a process that frees the room of old rows, as [`Blocker::program`] has it.
+pub const AUTOVACUUM: &str = "autovacuum worker";
+
 /// A session of Postgres that holds a lock which sessions of Ticketwire wait for.
 #[derive(Clone, Debug, QueryableByName)]
 pub struct Blocker {
     /// Its process, or 0 for a prepared transaction, which has none.
     #[diesel(sql_type = Integer)]
     pub pid: i32,
-    /// What its program calls itself, such as `psql`, or nothing.
+    /// What its program calls itself, such as `psql`, or what kind of process it is, such as
+    /// [`AUTOVACUUM`], or nothing if the role may not see it.
     #[diesel(sql_type = Text)]
     pub program: String,
     /// Its state, such as `idle in transaction`, or nothing if the role may not see it.
@@ -216,7 +220,7 @@ pub async fn blockers(db: &mut Connection) -> Result<Vec<Blocker>, DbError> {
              UNION
              SELECT c.pid, c.since, w.blocker FROM chains c JOIN waits w ON w.pid = c.blocker
          )
-         SELECT c.blocker AS pid, coalesce(a.application_name, '') AS program,
+         SELECT c.blocker AS pid, coalesce(nullif(a.application_name, ''), a.backend_type, '') AS program,
                 coalesce(a.state, '') AS state,
                 coalesce(a.application_name = $1, false) AS is_own,
                 count(DISTINCT c.pid) AS waiting,

@@ -493,7 +493,7 @@ async fn doctor_names_a_forgotten_session_that_blocks_the_requests() {
     });
     until(database, WAITING).await;
     let report = Report::of(database, &[]).await;
-    report.assert_failed("locks", "idle in transaction, blocks ", &end);
+    report.assert_failed("locks", "idle in transaction) blocks ", &end);
     let check = report.check("locks");
     assert!(!check["fix"].as_str().unwrap().contains(&not_at_fault), "{check}");
     database.connect().await.batch_execute(&end).await.unwrap();
