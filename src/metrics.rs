@@ -51,6 +51,7 @@ struct Inner {
     shared_response_bytes: Gauge,
     mails: Family<Labels<1>, Counter>,
     mail_held: Gauge,
+    mails_unrecorded: Gauge,
     sign_ins: Family<Labels<1>, Counter>,
     set_aside: Family<Labels<1>, Counter>,
     requests: Family<HttpLabels, Counter>,
@@ -333,6 +334,7 @@ impl Default for Metrics {
             shared_response_bytes: Gauge::default(),
             mails: Family::default(),
             mail_held: Gauge::default(),
+            mails_unrecorded: Gauge::default(),
             sign_ins: Family::default(),
             set_aside: Family::default(),
             requests: Family::default(),
@@ -387,6 +389,9 @@ impl Inner {
         let help = "1 while this node sends no mail because the mail server cannot be reached, or \
                     refuses the sender, the session or more mail for today, otherwise 0";
         registry.register("mail_held", help, self.mail_held.clone());
+        let help = "Mails under way or sent that wait for the database to know of them. While there are \
+                    any, this node sends no other mail";
+        registry.register("mails_unrecorded", help, self.mails_unrecorded.clone());
         let help = "First steps of sign-ins, by outcome";
         registry.register("sign_ins", help, self.sign_ins.clone());
         let help = "Events that a consumer could not process and set aside";
@@ -540,6 +545,11 @@ impl Metrics {
     /// Shows whether the senders are held back.
     pub fn mail_held(&self, held: bool) {
         self.0.mail_held.set(i64::from(held));
+    }
+
+    /// Shows how many mails wait for the database to know of them.
+    pub fn mails_unrecorded(&self, count: usize) {
+        self.0.mails_unrecorded.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Counts the first step of a sign-in.

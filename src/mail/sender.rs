@@ -75,18 +75,20 @@ pub(super) struct Sender {
 }
 
 /// A mail that the database must know of and does not.
-struct Unrecorded<'s>(&'s AtomicUsize);
+struct Unrecorded<'s>(&'s Sender);
 
 impl<'s> Unrecorded<'s> {
-    fn new(count: &'s AtomicUsize) -> Self {
-        count.fetch_add(1, Relaxed);
-        Self(count)
+    fn new(sender: &'s Sender) -> Self {
+        let before = sender.unrecorded.fetch_add(1, Relaxed);
+        sender.metrics.mails_unrecorded(before + 1);
+        Self(sender)
     }
 }
 
 impl Drop for Unrecorded<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        let before = self.0.unrecorded.fetch_sub(1, Relaxed);
+        self.0.metrics.mails_unrecorded(before - 1);
     }
 }
 
@@ -238,7 +240,7 @@ impl Sender {
                     }
                     Err(error) => {
                         if error.is_unavailable() {
-                            unrecorded.get_or_insert_with(|| Unrecorded::new(&self.unrecorded));
+                            unrecorded.get_or_insert_with(|| Unrecorded::new(self));
                         }
                         DATABASE_RETRY_AFTER
                     }
@@ -382,7 +384,7 @@ impl Sender {
             };
             match recorded.await {
                 Err(error) if error.is_unavailable() => {
-                    unrecorded.get_or_insert_with(|| Unrecorded::new(&self.unrecorded));
+                    unrecorded.get_or_insert_with(|| Unrecorded::new(self));
                     tracing::warn!(
                         ?delivery, ?state, %error,
                         "recording the outcome of a mail failed; sending no other mail until it is recorded"
