@@ -547,9 +547,9 @@ impl Metrics {
         self.0.mail_held.set(i64::from(held));
     }
 
-    /// Shows how many mails wait for the database to know of them.
-    pub fn mails_unrecorded(&self, count: usize) {
-        self.0.mails_unrecorded.set(i64::try_from(count).unwrap_or(i64::MAX));
+    /// Counts a mail that waits for the database to know of it until the returned guard is dropped.
+    pub fn mail_unrecorded(&self) -> Counted {
+        Counted::new(&self.0.mails_unrecorded)
     }
 
     /// Counts the first step of a sign-in.

@@ -37,7 +37,7 @@ use crate::{
         delivery::{Delivery, DeliveryState},
     },
     events::survive_panics,
-    metrics::Metrics,
+    metrics::{Counted, Metrics},
 };
 
 /// How often a sender looks for mails that it was not woken for: those planned by another node,
@@ -75,20 +75,21 @@ pub(super) struct Sender {
 }
 
 /// A mail that the database must know of and does not.
-struct Unrecorded<'s>(&'s Sender);
+struct Unrecorded<'s> {
+    count: &'s AtomicUsize,
+    _shown: Counted,
+}
 
 impl<'s> Unrecorded<'s> {
-    fn new(sender: &'s Sender) -> Self {
-        let before = sender.unrecorded.fetch_add(1, Relaxed);
-        sender.metrics.mails_unrecorded(before + 1);
-        Self(sender)
+    fn new(Sender { unrecorded: count, metrics, .. }: &'s Sender) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self { count, _shown: metrics.mail_unrecorded() }
     }
 }
 
 impl Drop for Unrecorded<'_> {
     fn drop(&mut self) {
-        let before = self.0.unrecorded.fetch_sub(1, Relaxed);
-        self.0.metrics.mails_unrecorded(before - 1);
+        self.count.fetch_sub(1, Relaxed);
     }
 }
 
