@@ -11,7 +11,6 @@ use tokio::{
 use crate::harness::{
     Client, Socket, TestServer,
     client::{Reply, TECHNICAL_SUPPORT, Ticket},
-    postgres::connect,
     process::Process,
     socket::connect_with_buffer,
 };
@@ -478,15 +477,7 @@ async fn a_database_that_is_away_is_unavailable() {
     let server = TestServer::start().await;
     let (anna, boris) = (server.customer("Anna").await, server.customer("Boris").await);
     anna.ok("{ viewer { id } }", json!({})).await;
-    let database = server.database.connect().await;
-    let name = "SELECT current_database()::text";
-    let name = database.query_one(name, &[]).await.unwrap().get::<_, String>(0);
-    drop(database);
-    let admin = connect(&server.database.url.replace(&name, "postgres")).await;
-    let close = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
-    admin.batch_execute(&close).await.unwrap();
-    let cut = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
-    admin.query(cut, &[&name]).await.unwrap();
+    server.database.close().await;
     // Of a session that is known, and of one that must be looked up.
     for (client, status, data) in
         [(&anna, 200, Some(json!({ "viewer": null }))), (&boris, 503, None)]
@@ -497,7 +488,7 @@ async fn a_database_that_is_away_is_unavailable() {
         assert_eq!(reply.headers["retry-after"], "5");
         assert_eq!(reply.at("/errors/0/extensions/retryAfterSeconds"), 5);
     }
-    admin.batch_execute(&close.replace("false", "true")).await.unwrap();
+    server.database.open().await;
     let viewer = async || anna.send("{ viewer { id } }", json!({})).await.body;
     let back = async { while viewer().await.get("errors").is_some() {} };
     within(back).await;

@@ -349,8 +349,7 @@ async fn doctor_and_the_start_name_the_rights_that_a_role_lacks() {
     let create = format!("CREATE ROLE {role}; GRANT USAGE ON SCHEMA public TO {role}");
     client.batch_execute(&create).await.unwrap();
     client.batch_execute(&grant("SELECT ON ALL TABLES")).await.unwrap();
-    let separator = if database.url.contains('?') { '&' } else { '?' };
-    let url = format!("{}{separator}options=-c%20role%3D{role}", database.url);
+    let url = database.url_with("role", &role);
     let variables = [("DATABASE_URL", url.as_str())];
     let report = Report::of(&database, &variables).await;
     report.assert_failed("rights", "lacks rights on ", "GRANT SELECT, INSERT, UPDATE, DELETE");
@@ -511,11 +510,10 @@ async fn doctor_says_to_end_what_blocks_where_its_own_statement_had_to_wait() {
     let database = TestDatabase::new().await;
     let holder = database.connect().await;
     holder.batch_execute("BEGIN; LOCK TABLE set_aside_events").await.unwrap();
-    let separator = if database.url.contains('?') { '&' } else { '?' };
     for (setting, said) in
         [("lock_timeout", "due to lock timeout"), ("statement_timeout", "due to statement timeout")]
     {
-        let url = format!("{}{separator}options=-c%20{setting}%3D2s", database.url);
+        let url = database.url_with(setting, "2s");
         let report = Report::of(&database, &[("DATABASE_URL", &url)]).await;
         report.assert_failed("events", said, "end the session that the check \"locks\" names");
     }

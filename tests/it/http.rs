@@ -339,25 +339,12 @@ async fn healthz_reports_on_the_process_and_readyz_on_the_database() {
     );
     assert_eq!(get("/healthz").await.body, Value::String("ok\n".into()));
     assert_eq!(get("/nowhere").await.status, StatusCode::NOT_FOUND);
-    let admin = server.database.connect().await;
-    let name: String =
-        admin.query_one("SELECT current_database()::text", &[]).await.unwrap().get(0);
-    let other =
-        crate::harness::postgres::connect(&server.database.url.replace(&name, "postgres")).await;
-    other
-        .batch_execute(&format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false"))
-        .await
-        .unwrap();
-    let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
-    other.query(end, &[&name]).await.unwrap();
+    server.database.close().await;
     assert_eq!(
         (get("/healthz").await.status, get("/readyz").await.status),
         (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE)
     );
-    other
-        .batch_execute(&format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true"))
-        .await
-        .unwrap();
+    server.database.open().await;
     assert_eq!(get("/readyz").await.status, StatusCode::OK);
     server.stop().await;
 }

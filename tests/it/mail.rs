@@ -11,7 +11,6 @@ use crate::{
         Client, TestServer,
         client::{SALES, Ticket},
         mail::{MailFixture, settings},
-        postgres::connect,
         smtp::{Behaviour, Smtp, SmtpOptions, Step},
     },
     metrics::until_metric,
@@ -377,21 +376,16 @@ async fn a_mail_is_sent_once_if_the_server_takes_its_time_with_the_verdict() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_is_sent_once_if_the_database_is_away_for_longer_than_its_claim() {
     let fixture = MailFixture::start_with(&[("admin.listen", "127.0.0.1:0")]).await;
-    let (server, url) = (&fixture.server, &fixture.server.database.url);
-    let name = url.split('?').next().unwrap().rsplit('/').next().unwrap();
-    let admin = connect(&url.replace(name, "postgres")).await;
+    let server = &fixture.server;
     fixture.smtp.script([Behaviour::Pause(Step::Accepted)]);
     let ticket = fixture.anna.create_ticket("The site is down").await;
     fixture.smtp.paused(1).await;
-    let allow = |allowed: bool| format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {allowed}");
-    admin.batch_execute(&allow(false)).await.unwrap();
-    let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
-    admin.query(end, &[&name]).await.unwrap();
+    server.database.close().await;
     fixture.smtp.release();
     until_metric(server, "ticketwire_mails_unrecorded", |count| count == 1.0).await;
     // The claim lasts three seconds.
     server.clock.advance(TimeDelta::seconds(10));
-    admin.batch_execute(&allow(true)).await.unwrap();
+    server.database.open().await;
     until_states(&fixture.boris, &ticket, &["SENT"]).await;
     assert_eq!(fixture.smtp.mails().len(), 1);
     fixture.server.stop().await;

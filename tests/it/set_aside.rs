@@ -347,8 +347,7 @@ async fn an_event_that_fails_because_a_row_is_locked_is_not_set_aside() {
     let smtp = Smtp::start().await;
     let test = TestDatabase::new().await;
     create_account(&test.url, &Arc::default(), "anna@example.com", "Anna", Role::Customer).await;
-    let separator = if test.url.contains('?') { '&' } else { '?' };
-    let url = format!("{}{separator}options=-c%20lock_timeout%3D1s", test.url);
+    let url = test.url_with("lock_timeout", "1s");
     let process = Process::serve(&borrowed(&variables(&smtp.url(), &url))).await;
     let anna = Client::new(&process.address, None).sign_in("anna@example.com", PASSWORD).await;
     let (database, offsets) = (test.connect().await, test.connect().await);

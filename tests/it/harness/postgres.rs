@@ -92,6 +92,33 @@ impl TestDatabase {
         Self { name, url }
     }
 
+    /// Returns its URL for sessions with a setting.
+    pub fn url_with(&self, setting: &str, value: &str) -> String {
+        let separator = if self.url.contains('?') { '&' } else { '?' };
+        format!("{}{separator}options=-c%20{setting}%3D{value}", self.url)
+    }
+
+    /// Refuses connections from now on, and ends those that are open.
+    pub async fn close(&self) {
+        // A statement of its own, so that nobody reconnects before it takes effect.
+        self.allow_connections(false).await;
+        let name = &self.name;
+        let end = format!(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'"
+        );
+        execute(&(SERVER.url)("postgres"), &end).await;
+    }
+
+    /// Accepts connections again.
+    pub async fn open(&self) {
+        self.allow_connections(true).await;
+    }
+
+    async fn allow_connections(&self, allowed: bool) {
+        let change = format!("ALTER DATABASE {} ALLOW_CONNECTIONS {allowed}", self.name);
+        execute(&(SERVER.url)("postgres"), &change).await;
+    }
+
     /// Listens to a channel of NOTIFY.
     pub async fn listen(&self, channel: &'static str) -> Listener {
         let (client, mut connection) = tokio_postgres::connect(&self.url, NoTls).await.unwrap();
