@@ -134,9 +134,12 @@ pub(super) async fn count(
             passwords = Some(bucket(&["verified", name, whose, subject], limit));
         }
     }
-    // First: a call that it refuses is no guess.
-    add_to(passwords.as_slice(), services, &mut connection).await?;
     add_to(&buckets, services, &mut connection).await?;
+    // Last: a call that the others refuse verifies no password. A call that it refuses is no guess.
+    if let Err(refused) = add_to(passwords.as_slice(), services, &mut connection).await {
+        refund_to(&buckets, &mut connection).await?;
+        return Err(refused);
+    }
     Ok(CountedAttempt { refundable: buckets, passwords })
 }
 
@@ -308,11 +311,7 @@ pub(super) async fn refund(
     services: &Services,
     attempt: CountedAttempt,
 ) -> Result<(), ServiceError> {
-    let mut connection = services.database.read().await?;
-    for bucket in &attempt.refundable {
-        rate_limit::refund(&mut connection, bucket).await?;
-    }
-    Ok(())
+    Ok(refund_to(&attempt.refundable, &mut *services.database.read().await?).await?)
 }
 
 /// Takes a place of the network and of the account of an attempt's password. Hold it while the password is
@@ -337,9 +336,8 @@ pub(super) async fn unless_busy<T>(
     let result = result.map_err(Into::into);
     if result.as_ref().is_err_and(ServiceError::is_busy) {
         let mut connection = services.database.read().await?;
-        for bucket in attempt.refundable.iter().chain(&attempt.passwords) {
-            rate_limit::refund(&mut connection, bucket).await?;
-        }
+        refund_to(&attempt.refundable, &mut connection).await?;
+        refund_to(attempt.passwords.as_slice(), &mut connection).await?;
     }
     result
 }
@@ -483,6 +481,13 @@ async fn add_to(
             services.metrics.refused(metrics::Limit::Guesses);
             ServiceError::RateLimited { retry_after }
         })?;
+    }
+    Ok(())
+}
+
+async fn refund_to(buckets: &[Bucket], connection: &mut Connection) -> Result<(), DbError> {
+    for bucket in buckets {
+        rate_limit::refund(connection, bucket).await?;
     }
     Ok(())
 }

@@ -364,7 +364,10 @@ async fn lock_ticket_of(
         None => attachments::redacted_from(db, id).await?,
     };
     let ticket = ticket::lock(actor, db, ticket.ok_or(ServiceError::NotFound)?, now).await?;
-    let visible = found.is_none_or(|(_, visibility)| policy::sees_comment(actor, visibility));
+    // What was redacted may have belonged to a note.
+    let visible = found.map_or(policy::sees_internal(actor), |(_, visibility)| {
+        policy::sees_comment(actor, visibility)
+    });
     if visible { Ok(ticket) } else { Err(ServiceError::NotFound) }
 }
 

@@ -896,6 +896,10 @@ async fn right_passwords_of_one_account_are_limited_too_and_elsewhere_counted_se
     }
     let refused = reauthenticate().await;
     assert_eq!(refused.code(), "RATE_LIMITED", "{}", refused.body);
+    // More than the guesses that a network has: what is refused is no guess.
+    for _ in 0..10 {
+        assert_eq!(reauthenticate().await.code(), "RATE_LIMITED");
+    }
     let sign_in = "mutation($input: SignInInput!) { signIn(input: $input) { session { token } } }";
     let input = json!({ "email": "anna@example.com", "password": PASSWORD });
     let here = server.anonymous().send(sign_in, json!({ "input": input })).await;
@@ -905,6 +909,28 @@ async fn right_passwords_of_one_account_are_limited_too_and_elsewhere_counted_se
     let wait = refused.at("/errors/0/extensions/retryAfterSeconds").as_i64().unwrap();
     server.clock.advance(TimeDelta::seconds(wait));
     assert_eq!(reauthenticate().await.user_errors("reauthenticate"), [] as [&str; 0]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_that_are_refused_to_one_network_use_up_nothing_of_the_account() {
+    let server = TestServer::start_with(&flags(&[("trusted_proxies", "1")])).await;
+    server.customer("Anna").await;
+    let sign_in = "mutation($input: SignInInput!) { signIn(input: $input) { session { token } userErrors { code } } }";
+    let guess = json!({ "email": "anna@example.com", "password": "wrong" });
+    let mut looked_at = 0;
+    for _ in 0..111 {
+        let reply = from("198.51.100.1", &server.anonymous(), sign_in, guess.clone()).await;
+        if reply.at("/errors/0").is_null() {
+            looked_at += 1;
+        } else {
+            assert_eq!(reply.code(), "RATE_LIMITED", "{}", reply.body);
+        }
+    }
+    assert_eq!(looked_at, 10);
+    let right = json!({ "email": "anna@example.com", "password": PASSWORD });
+    let elsewhere = from("198.51.100.2", &server.anonymous(), sign_in, right).await;
+    assert!(elsewhere.at("/data/signIn/session/token").is_string(), "{}", elsewhere.body);
     server.stop().await;
 }
 
