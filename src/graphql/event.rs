@@ -262,6 +262,10 @@ pub struct Checkpoint {
 /// You can no longer see a ticket, and receive none of its later events. The stream of that
 /// ticket ends after this message; other streams continue. An event that was on its way may come as
 /// `data: null` with the error `NOT_FOUND` before: ignore it.
+///
+/// If you were away, you may have the ticket back since: read it and subscribe to it again.
+/// What was said while it was not yours is in no stream, so read the ticket at your own
+/// `ParticipantAdded`.
 #[derive(SimpleObject)]
 #[graphql(crate = "crate::graphql::executor")]
 pub struct AccessRevoked {

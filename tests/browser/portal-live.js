@@ -162,6 +162,35 @@ async function saysThatATicketIsLost(browser, { anna, jonas, marta }) {
   await page.context().close();
 }
 
+async function showsATicketThatCameBackMeanwhile(browser, { anna, jonas, marta }) {
+  const ticket = await anna.openTicket("Lost and found");
+  const share = async () => {
+    const { invitation } = await marta.mutate("inviteParticipant", { ticketId: ticket.id, email: OTHER_CUSTOMER }, "invitation { id }");
+    await jonas.mutate("acceptInvitation", { invitationId: invitation.id });
+  };
+  await share();
+  const page = await visit(browser, { email: OTHER_CUSTOMER, path: "account" });
+  const line = await controlLine(page);
+  await page.goto(`${origin}tickets/${ticket.number}`);
+  await field(page).fill("I am about to say");
+  await marta.comment(ticket, "Before");
+  await shown(page, ["Before"]);
+  Object.assign(line, { isSilent: true, silentUpTo: line.opened });
+  await anna.mutate("removeParticipant", { ticketId: ticket.id, accountId: jonas.id });
+  await marta.comment(ticket, "Not heard");
+  await share();
+  await page.evaluate(() => document.dispatchEvent(new Event("resume")));
+  await shown(page, ["Before", "Not heard"]);
+  await marta.comment(ticket, "After");
+  await shown(page, ["Before", "Not heard", "After"]);
+  assert.equal(await page.getByRole("heading", { name: "You can no longer see this ticket." }).count(), 0);
+  assert.equal(await field(page).inputValue(), "I am about to say");
+  await page.getByRole("button", { name: "Post comment" }).click();
+  await shown(page, ["After", "I am about to say"]);
+  await page.getByLabel("Details").getByText("Technical support").waitFor();
+  await page.context().close();
+}
+
 async function movesListAndBell(browser, { anna, marta }) {
   const ticket = await anna.openTicket("In the list");
   const page = await visit(browser, { path: "tickets" });
@@ -520,7 +549,7 @@ async function saysThatAPageHasFailed(browser) {
 main("portal-live", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const only = process.env.ONLY;
-  for (const check of [resumesAfterARestart, saysWhatOthersHaveDone, reconnectsAfterSleep, reconnectsRarelyIfThatDoesNotHelp, missesNoLineBetweenTwoSessions, saysThatATicketIsLost, movesListAndBell,
+  for (const check of [resumesAfterARestart, saysWhatOthersHaveDone, reconnectsAfterSleep, reconnectsRarelyIfThatDoesNotHelp, missesNoLineBetweenTwoSessions, saysThatATicketIsLost, showsATicketThatCameBackMeanwhile, movesListAndBell,
     missesNothingOfAListThatWasOvertaken, returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
     followsAgainAfterAFailure, forgetsAnOutageThatIsOver, storesPreferencesInTheirOrder, saysThatAPageHasFailed, leavesUnreadWhatWasNotShown, showsAsReadWhatWasReadElsewhere,
     namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh]) {

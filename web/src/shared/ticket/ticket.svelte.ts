@@ -122,6 +122,8 @@ export class LiveTicket {
     this.events = ticket.timeline.nodes;
     this.earlier = ticket.timeline.pageInfo.hasPreviousPage ? ticket.timeline.pageInfo.startCursor : null;
     this.failure = null;
+    // Who was away may have lost the ticket and have it back since.
+    this.isLost = false;
     for (const event of missed) this.onEvent(event);
     void this.markRead();
   }
