@@ -912,6 +912,21 @@ async function followsAgainAfterAFailure(browser, { anna }) {
   await page.context().close();
 }
 
+async function readsAViewAgainAfterAFailure(browser, { anna, marta }) {
+  const { savedView } = await marta.mutate("createSavedView", { name: "About penguins", filter: { text: "penguin" } }, "savedView { id }");
+  await anna.openTicket("A first penguin");
+  const page = await work(browser, AGENT, `?view=saved-${savedView.id}`);
+  await row(page, "A first penguin").waitFor();
+  const busy = { errors: [{ message: "busy", extensions: { code: "UNAVAILABLE", retryAfterSeconds: 1 } }] };
+  const failed = page.waitForResponse((response) => mentions(response.request(), "query QueueRows"));
+  await page.route("**/graphql", (route) => (mentions(route.request(), "query QueueRows") ? route.fulfill({ json: busy }) : route.fallback()));
+  await anna.openTicket("A second penguin");
+  await (await failed).finished();
+  await page.unroute("**/graphql");
+  await row(page, "A second penguin").waitFor();
+  await page.context().close();
+}
+
 async function readsWhatStandsBesideATicketRarely(browser, { anna, marta }) {
   const ticket = await anna.openTicket("With mails");
   const page = await work(browser, AGENT, "/search");
@@ -1313,7 +1328,7 @@ main("desk-rough", async (browser) => {
     keepsTheFocusAtWhatIsChanged, saysThatATicketIsBehind, returnsToTheSearchForPeople,
     beginsWithANoteThatWasNotSent, goesOnInTheFieldOfANote, keepsTheFieldThatHasTheCursor, keepsACannedAnswerOverTheEndOfASession, keepsWhatIsSearchedForOnEscape,
     keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
-    keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, staysWithTheNextTicketThatIsWritten, followsAgainAfterAFailure, readsWhatStandsBesideATicketRarely,
+    keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, staysWithTheNextTicketThatIsWritten, followsAgainAfterAFailure, readsAViewAgainAfterAFailure, readsWhatStandsBesideATicketRarely,
     asksBeforeATextInADialogIsLost,
     namesATicketThatHasLeftTheList,
     printsTheFactsOfATicket,

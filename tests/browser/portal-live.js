@@ -484,6 +484,29 @@ async function showsAsReadWhatWasReadElsewhere(browser, { anna, marta }) {
   await page.context().close();
 }
 
+async function readsTheListAgainAfterAFailure(browser, { anna, marta }) {
+  const ticket = await anna.openTicket("Answered while the server is busy");
+  const page = await visit(browser, { path: "tickets" });
+  const row = page.getByRole("row", { name: /Answered while the server is busy/ });
+  await row.getByText("Waiting for support").waitFor();
+  const busy = { errors: [{ message: "busy", extensions: { code: "UNAVAILABLE", retryAfterSeconds: 1 } }] };
+  let failures = 0;
+  await page.route("**/graphql", (route) => {
+    if (!mentions(route.request(), "query Tickets(")) return route.fallback();
+    failures += 1;
+    return route.fulfill({ json: busy });
+  });
+  await marta.comment(ticket, "An answer");
+  // The first failure is not worth a word.
+  const failure = page.getByRole("alert").getByText("You can try again in 0:01.");
+  await failure.waitFor();
+  assert.ok(failures >= 2, String(failures));
+  await page.unroute("**/graphql");
+  await row.getByText("Working on it").waitFor();
+  await failure.waitFor({ state: "detached" });
+  await page.context().close();
+}
+
 async function namesATicketWhoseSummaryWasErased(browser, { anna, marta, ilya }) {
   const ticket = await anna.openTicket("My password is swordfish");
   await marta.comment(ticket, "An answer");
@@ -551,7 +574,7 @@ main("portal-live", async (browser) => {
   const only = process.env.ONLY;
   for (const check of [resumesAfterARestart, saysWhatOthersHaveDone, reconnectsAfterSleep, reconnectsRarelyIfThatDoesNotHelp, missesNoLineBetweenTwoSessions, saysThatATicketIsLost, showsATicketThatCameBackMeanwhile, movesListAndBell,
     missesNothingOfAListThatWasOvertaken, returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
-    followsAgainAfterAFailure, forgetsAnOutageThatIsOver, storesPreferencesInTheirOrder, saysThatAPageHasFailed, leavesUnreadWhatWasNotShown, showsAsReadWhatWasReadElsewhere,
+    followsAgainAfterAFailure, readsTheListAgainAfterAFailure, forgetsAnOutageThatIsOver, storesPreferencesInTheirOrder, saysThatAPageHasFailed, leavesUnreadWhatWasNotShown, showsAsReadWhatWasReadElsewhere,
     namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh]) {
     if (only && check.name !== only) continue;
     console.log(check.name);

@@ -92,7 +92,7 @@ class Queue {
     try {
       await this.#readRows();
     } catch (error) {
-      this.failure = asApiError(error);
+      this.#following?.recover(asApiError(error));
     }
   }
 

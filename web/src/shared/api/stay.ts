@@ -23,6 +23,8 @@ export interface Followed<T, V> {
 export interface Following {
   /** Reads and follows again at once, whether or not that has failed. */
   retry(): void;
+  /** Goes on after a failure of what the page has read beside it, as after one of its own. */
+  recover(error: ApiError): void;
   stop(): void;
 }
 
@@ -68,6 +70,9 @@ export function stay<T extends Message, V extends object>(
   return {
     retry: () => {
       if (!isOver) void begin();
+    },
+    recover: (error) => {
+      if (!isOver) void recover(turn, error);
     },
     stop: () => {
       isOver = true;
