@@ -166,6 +166,12 @@ impl EventLog {
         Ok(())
     }
 
+    /// Wakes the notification streams that an account has on this node: it has read something, and
+    /// their counts are outdated.
+    pub fn announce_read(&self, account: AccountId) {
+        self.notified.announce_read(account);
+    }
+
     /// Returns the cursor up to which this node has published the feed. Everything that is read
     /// afterwards includes the events up to it: a stream that starts there may repeat some of what
     /// was read, and misses nothing.

@@ -5,7 +5,8 @@
 //! is stored later, because its event was set aside, is delivered late: before the event after the
 //! offset. A client that resumes before that event receives it a second time. The stream reads from
 //! its own position to the offset, again and again, and misses nothing. It reads when it is woken
-//! (`notified.rs`) and before each checkpoint.
+//! (`notified.rs`) and before each timed checkpoint. When its caller has read something, it delivers
+//! a checkpoint with the new counts.
 
 use std::collections::VecDeque;
 
@@ -80,6 +81,8 @@ pub struct NotificationStream {
     waker: NotificationWaker,
     /// Whether there may be notifications after those that were read.
     unread: bool,
+    /// Whether a checkpoint is due because the caller has read something.
+    has_read: bool,
     /// The epoch of the cursors. A rewind that this has not processed yet may have begun another.
     epoch: i32,
     /// The position in the feed up to which notifications were delivered.
@@ -147,6 +150,7 @@ impl EventLog {
             registration,
             waker,
             unread: false,
+            has_read: false,
             epoch: head.epoch,
             // Not the end of the feed: the notifications of its last events may not be stored yet.
             position: after
@@ -189,8 +193,9 @@ impl NotificationStream {
             if self.read_pending().await? {
                 continue;
             }
-            if self.phase == Phase::CatchingUp {
+            if self.phase == Phase::CatchingUp || self.has_read {
                 self.phase = Phase::Live;
+                self.has_read = false;
                 return self.checkpoint().await.map(Some);
             }
             self.wait().await;
@@ -298,7 +303,10 @@ impl NotificationStream {
     async fn wait(&mut self) {
         let left = self.session.time_left(self.log.ambient.now());
         tokio::select! {
-            () = self.waker.woken() => self.unread = true,
+            woken = self.waker.woken() => {
+                self.unread |= woken.is_notified;
+                self.has_read |= woken.has_read;
+            }
             () = self.registration.buffer().filled() => {}
             () = time::sleep(CHECKPOINT_INTERVAL.min(left)) => {
                 if left > CHECKPOINT_INTERVAL {

@@ -141,7 +141,7 @@ impl NotificationMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The notifications to mark.")] input: MarkNotificationsReadInput,
     ) -> Result<MarkNotificationsReadPayload, Failure> {
-        ctx.identity()?;
+        let account = ctx.identity()?.id;
         let ids = input.ids.map(|ids| {
             if ids.len() > MAX_IDS {
                 return Err(Failure::bad_request(format!(
@@ -151,10 +151,13 @@ impl NotificationMutation {
             Ok(ids.iter().filter_map(GlobalId::notification).collect::<Vec<_>>())
         });
         let ids = ids.transpose()?;
-        let unread =
+        let marked =
             service::notification::mark_read(ctx.actor()?, ctx.services()?, ids.as_deref()).await?;
+        if marked.has_changed {
+            ctx.log()?.announce_read(account);
+        }
         Ok(MarkNotificationsReadPayload {
-            unread_notification_count: Some(unread),
+            unread_notification_count: Some(marked.unread),
             user_errors: vec![],
         })
     }
@@ -180,26 +183,30 @@ pub struct NotificationAdded {
     cursor: String,
     /// The notification.
     notification: Notification,
-    /// The current number of your unread notifications.
+    /// The current number of your unread notifications. It follows what you read elsewhere: at once if
+    /// that was on the same node, and otherwise within 30 seconds.
     unread_notification_count: i64,
     /// The current value of `viewer.openTicketCount`.
     open_ticket_count: i64,
-    /// The current value of `viewer.unreadTicketCount`. Follows what you read on other devices.
+    /// The current value of `viewer.unreadTicketCount`. It follows what you read elsewhere as
+    /// `unreadNotificationCount` does.
     unread_ticket_count: i64,
 }
 
 /// Everything up to this position was delivered. Sent when the stream has caught up with the
-/// past, and then every 30 seconds while it is quiet.
+/// past, when you have read something on the same node, and every 30 seconds while it is quiet.
 #[derive(SimpleObject)]
 #[graphql(crate = "crate::graphql::executor")]
 pub struct NotificationCheckpoint {
     /// The position in the event log. Pass it as `after` to continue from here.
     cursor: String,
-    /// The current number of your unread notifications.
+    /// The current number of your unread notifications. It follows what you read elsewhere: at once if
+    /// that was on the same node, and otherwise within 30 seconds.
     unread_notification_count: i64,
     /// The current value of `viewer.openTicketCount`.
     open_ticket_count: i64,
-    /// The current value of `viewer.unreadTicketCount`. Follows what you read on other devices.
+    /// The current value of `viewer.unreadTicketCount`. It follows what you read elsewhere as
+    /// `unreadNotificationCount` does.
     unread_ticket_count: i64,
 }
 

@@ -38,8 +38,8 @@ pub struct UnreadMutation;
 #[Object]
 impl UnreadMutation {
     /// Marks a ticket as read for you, on all your devices. The mark only moves forward: an
-    /// earlier `upTo` changes nothing. Your other devices receive the new count with the next
-    /// message of their `notifications` stream.
+    /// earlier `upTo` changes nothing. Your other devices receive the new count in their
+    /// `notifications` stream: at once those on the same node, the others within 30 seconds.
     ///
     /// Fails with `NOT_FOUND` if you may not see the ticket. An `upTo` that is not an event of
     /// the ticket, or one that you may not see, is the user error `NOT_FOUND`. Fails with `RATE_LIMITED`
@@ -50,17 +50,24 @@ impl UnreadMutation {
         #[graphql(desc = "The ticket, and up to which event it was read.")]
         input: MarkTicketReadInput,
     ) -> Result<MarkTicketReadPayload, Failure> {
-        ctx.identity()?;
+        let account = ctx.identity()?.id;
         let id = GlobalId::ticket(&input.ticket_id).ok_or_else(Failure::not_found)?;
         let up_to = input.up_to.map_or(UpTo::Now, |event| UpTo::Event(id::event(&event)));
         let (actor, services) = (ctx.actor()?, ctx.services()?);
         let marked = service::unread::mark_read(actor, services, id, up_to).await;
         Ok(match Outcome::of(marked)? {
-            Outcome::Done(ticket) => MarkTicketReadPayload {
-                ticket: Some(Ticket::new(ticket)),
-                unread_ticket_count: Some(service::unread::counts(actor, services).await?.unread),
-                user_errors: vec![],
-            },
+            Outcome::Done(marked) => {
+                if marked.has_changed {
+                    ctx.log()?.announce_read(account);
+                }
+                MarkTicketReadPayload {
+                    ticket: Some(Ticket::new(marked.ticket)),
+                    unread_ticket_count: Some(
+                        service::unread::counts(actor, services).await?.unread,
+                    ),
+                    user_errors: vec![],
+                }
+            }
             Outcome::Rejected { errors, current, .. } => MarkTicketReadPayload {
                 ticket: current.map(Ticket::new),
                 unread_ticket_count: None,

@@ -17,6 +17,15 @@ use crate::{
     },
 };
 
+/// What marking notifications as read has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marked {
+    /// How many unread ones are left.
+    pub unread: i64,
+    /// Whether there were unread ones among them.
+    pub has_changed: bool,
+}
+
 /// Returns a page of the actor's notifications about tickets that the actor sees, newest first. If
 /// `unread_only` is true, only unread ones.
 ///
@@ -42,8 +51,7 @@ pub async fn unread(actor: &Actor, services: &Services) -> Result<i64, ServiceEr
     Ok(notification::unread(&mut *services.database.read().await?, account, scope).await?)
 }
 
-/// Marks some of the actor's notifications as read, or all of them if `ids` is `None`. Returns
-/// how many unread ones are left.
+/// Marks some of the actor's notifications as read, or all of them if `ids` is `None`.
 ///
 /// # Errors
 /// Returns an error if nobody is signed in, and [`ServiceError::TooFrequent`] if a customer has set too
@@ -52,15 +60,18 @@ pub async fn mark_read(
     actor: &Actor,
     services: &Services,
     ids: Option<&[NotificationId]>,
-) -> Result<i64, ServiceError> {
+) -> Result<Marked, ServiceError> {
     let (account, scope) = (recipient(actor)?, policy::ticket_scope(actor));
     let mut connection = services.database.read().await?;
     let counted = CountedWrite { kind: Write::Mark, actor: *actor, account };
     rate_limit::count_write(services, &mut connection, counted).await?;
-    if !notification::mark_read(&mut connection, account, ids, services.ambient.now()).await? {
+    let now = services.ambient.now();
+    let has_changed = notification::mark_read(&mut connection, account, ids, now).await?;
+    if !has_changed {
         rate_limit::uncount_write(services, &mut connection, counted).await?;
     }
-    Ok(notification::unread(&mut connection, account, scope).await?)
+    let unread = notification::unread(&mut connection, account, scope).await?;
+    Ok(Marked { unread, has_changed })
 }
 
 /// Returns the events at these positions of the feed that the actor may see, in no particular

@@ -27,6 +27,15 @@ pub enum UpTo {
     Event(Option<EventId>),
 }
 
+/// A ticket that was marked as read.
+#[derive(Debug)]
+pub struct Marked {
+    /// The ticket.
+    pub ticket: Ticket,
+    /// Whether the mark has moved.
+    pub has_changed: bool,
+}
+
 /// Returns which of these tickets the actor may see and has not read.
 ///
 /// # Errors
@@ -63,7 +72,7 @@ pub async fn mark_read(
     services: &Services,
     id: TicketId,
     up_to: UpTo,
-) -> Result<Ticket, ServiceError> {
+) -> Result<Marked, ServiceError> {
     let reader = reader(actor)?;
     let mut connection = services.database.read().await?;
     let scope = policy::ticket_scope(actor);
@@ -79,10 +88,11 @@ pub async fn mark_read(
     };
     let counted = CountedWrite { kind: Write::Mark, actor: *actor, account: reader.account };
     rate_limit::count_write(services, &mut connection, counted).await?;
-    if !unread::mark_read(&mut connection, id, reader, position).await? {
+    let has_changed = unread::mark_read(&mut connection, id, reader, position).await?;
+    if !has_changed {
         rate_limit::uncount_write(services, &mut connection, counted).await?;
     }
-    Ok(ticket)
+    Ok(Marked { ticket, has_changed })
 }
 
 fn unknown_event() -> UserError {

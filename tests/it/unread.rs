@@ -7,6 +7,16 @@ use crate::harness::{
     client::{Reply, Ticket},
 };
 
+const COUNTS: &str = "subscription { notifications { __typename
+    ... on NotificationAdded { openTicketCount unreadTicketCount unreadNotificationCount }
+    ... on NotificationCheckpoint { openTicketCount unreadTicketCount unreadNotificationCount } } }";
+
+/// The open tickets, the unread ones and the unread notifications that a message counts.
+fn counts(message: &Value) -> (i64, i64, i64) {
+    let count = |name: &str| message[name].as_i64().unwrap_or_else(|| panic!("{message}"));
+    (count("openTicketCount"), count("unreadTicketCount"), count("unreadNotificationCount"))
+}
+
 /// Whether a ticket is unread, and how many of the caller's tickets are open and unread.
 async fn state(client: &Client, ticket: &Ticket) -> (bool, i64, i64) {
     let query = "query($id: ID!) { node(id: $id) { ... on Ticket { isUnread } }
@@ -193,21 +203,52 @@ async fn the_notification_stream_carries_open_and_unread_counts() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let (one, two) = (anna.create_ticket("one").await, anna.create_ticket("two").await);
-    let stream = "subscription($after: String) { notifications(after: $after) { __typename
-        ... on NotificationAdded { cursor openTicketCount unreadTicketCount }
-        ... on NotificationCheckpoint { cursor openTicketCount unreadTicketCount } } }";
     let mut socket = anna.socket().await;
-    socket.subscribe("notifications", stream, json!({})).await;
-    let counts =
-        |item: &Value| (item["openTicketCount"].clone(), item["unreadTicketCount"].clone());
-    assert_eq!(counts(&socket.item().await), (json!(2), json!(0)));
+    socket.subscribe("notifications", COUNTS, json!({})).await;
+    let tickets = |message: &Value| {
+        let (open, unread, _) = counts(message);
+        (open, unread)
+    };
+    assert_eq!(tickets(&socket.item().await), (2, 0));
     marta.comment_with(&one, json!({ "body": "answer", "status": "WAITING_FOR_CUSTOMER" })).await;
-    assert_eq!(counts(&socket.item().await), (json!(2), json!(1)));
+    assert_eq!(tickets(&socket.item().await), (2, 1));
     socket.item().await;
-    // The next message counts what was read on another device.
-    read(&anna, &one, None).await;
     marta.comment_with(&two, json!({ "body": "answer", "status": "RESOLVED" })).await;
-    assert_eq!(counts(&socket.item().await), (json!(1), json!(1)));
+    assert_eq!(tickets(&socket.item().await), (1, 2));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_on_one_device_is_counted_on_the_others_at_once() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    marta.comment(&ticket, "answer").await;
+    server.quiet().await;
+    let mut sockets = [anna.socket().await, anna.socket().await];
+    for socket in &mut sockets {
+        socket.subscribe("notifications", COUNTS, json!({})).await;
+        assert_eq!(counts(&socket.item().await), (1, 1, 2));
+    }
+    // The next timed checkpoint comes later than a test waits for a message.
+    read(&anna, &ticket, None).await;
+    for socket in &mut sockets {
+        assert_eq!(counts(&socket.item().await), (1, 0, 2));
+    }
+    let read_all = "mutation { markNotificationsRead(input: {}) { unreadNotificationCount } }";
+    anna.ok(read_all, json!({})).await;
+    for socket in &mut sockets {
+        assert_eq!(counts(&socket.item().await), (1, 0, 0));
+    }
+    // What changes nothing is told to nobody.
+    read(&anna, &ticket, None).await;
+    anna.ok(read_all, json!({})).await;
+    marta.comment(&ticket, "another answer").await;
+    for socket in &mut sockets {
+        let item = socket.item().await;
+        assert_eq!(item["__typename"], "NotificationAdded");
+        assert_eq!(counts(&item), (1, 1, 1));
+    }
     server.stop().await;
 }
 

@@ -103,6 +103,8 @@ export async function markRead(ids: string[] | null): Promise<void> {
   const { markNotificationsRead } = await request(MARK, { ids });
   if (own !== turn) return;
   showAsRead(shown);
-  if (before === received) bell.unread = markNotificationsRead.unreadNotificationCount ?? bell.unread;
-  else following?.retry();
+  const unread = markNotificationsRead.unreadNotificationCount ?? bell.unread;
+  if (before === received) bell.unread = unread;
+  // Which of the two counts is the later one is not known.
+  else if (bell.unread !== unread) following?.retry();
 }
