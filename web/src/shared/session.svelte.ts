@@ -30,6 +30,8 @@ export const session = $state({
   failure: null as ApiError | null,
   viewer: null as Viewer | null,
   branding: null as Branding | null,
+  /** How many of the viewer's tickets are open, and how many unread, as far as their notifications tell. */
+  tickets: null as { open: number; unread: number } | null,
   /** The session has ended while the page was open. */
   hasEnded: false,
   /** Another person has signed in in another tab, so this one may not send anything. */

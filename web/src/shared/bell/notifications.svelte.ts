@@ -1,6 +1,7 @@
 import { request } from "../api/client";
 import { graphql } from "../api/document";
 import { stay, type Following } from "../api/stay";
+import { session } from "../session.svelte";
 import type { ResultOf } from "gql.tada";
 
 const NOTE = graphql(`
@@ -10,7 +11,7 @@ const LIST = graphql(`
   query Notifications($after: String) {
     eventCursor
     viewer {
-      unreadNotificationCount
+      unreadNotificationCount openTicketCount unreadTicketCount
       notifications(first: 20, after: $after) { nodes { ...Note } pageInfo { endCursor hasNextPage } }
     }
   }
@@ -24,8 +25,8 @@ const STREAM = graphql(`
   subscription NotificationStream($after: String) {
     notifications(after: $after) {
       __typename
-      ... on NotificationAdded { cursor unreadNotificationCount notification { ...Note } }
-      ... on NotificationCheckpoint { cursor unreadNotificationCount }
+      ... on NotificationAdded { cursor unreadNotificationCount openTicketCount unreadTicketCount notification { ...Note } }
+      ... on NotificationCheckpoint { cursor unreadNotificationCount openTicketCount unreadTicketCount }
       ... on ResyncRequired { reason }
     }
   }
@@ -55,6 +56,7 @@ export function followBell(): () => void {
     own.stop();
     turn += 1;
     Object.assign(bell, { unread: 0, notes: [], next: null });
+    session.tickets = null;
   };
 }
 
@@ -68,6 +70,7 @@ function process(message: ResultOf<typeof STREAM>["notifications"]): void {
   if (message.__typename === "ResyncRequired") return;
   received += 1;
   bell.unread = message.unreadNotificationCount;
+  session.tickets = { open: message.openTicketCount, unread: message.unreadTicketCount };
   if (bell.unread === 0) showAsRead(null);
   if (message.__typename !== "NotificationAdded") return;
   const { notification } = message;
@@ -85,6 +88,7 @@ async function load(after: string | null, isWanted: () => boolean): Promise<stri
   if (!isWanted()) return eventCursor;
   const page = viewer?.notifications;
   bell.unread = viewer?.unreadNotificationCount ?? 0;
+  session.tickets = { open: viewer?.openTicketCount ?? 0, unread: viewer?.unreadTicketCount ?? 0 };
   bell.notes = after ? [...bell.notes, ...(page?.nodes ?? [])] : (page?.nodes ?? []);
   bell.next = page?.pageInfo.hasNextPage ? page.pageInfo.endCursor : null;
   return eventCursor;
