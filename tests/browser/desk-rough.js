@@ -927,6 +927,20 @@ async function readsAViewAgainAfterAFailure(browser, { anna, marta }) {
   await page.context().close();
 }
 
+async function showsAFollowUpOfTheOpenTicket(browser, { anna, marta }) {
+  const ticket = await anna.openTicket("Continued at the desk");
+  const page = await work(browser, AGENT, "/search");
+  await page.goto(`${origin}desk/tickets/${ticket.number}`);
+  await page.getByText(CUSTOMER).first().waitFor();
+  await marta.mutate("updateTicket", { ticketId: ticket.id, status: "CLOSED" });
+  const afterEvent = page.waitForResponse((response) => mentions(response.request(), "query Beside"));
+  await page.locator("strong.status", { hasText: "Closed" }).waitFor();
+  await (await afterEvent).finished();
+  const followUp = await anna.followUp(ticket, "Goes on");
+  await page.getByLabel("Details").getByRole("link", { name: followUp.number, exact: true }).waitFor();
+  await page.context().close();
+}
+
 async function readsWhatStandsBesideATicketRarely(browser, { anna, marta }) {
   const ticket = await anna.openTicket("With mails");
   const page = await work(browser, AGENT, "/search");
@@ -1328,7 +1342,7 @@ main("desk-rough", async (browser) => {
     keepsTheFocusAtWhatIsChanged, saysThatATicketIsBehind, returnsToTheSearchForPeople,
     beginsWithANoteThatWasNotSent, goesOnInTheFieldOfANote, keepsTheFieldThatHasTheCursor, keepsACannedAnswerOverTheEndOfASession, keepsWhatIsSearchedForOnEscape,
     keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
-    keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, staysWithTheNextTicketThatIsWritten, followsAgainAfterAFailure, readsAViewAgainAfterAFailure, readsWhatStandsBesideATicketRarely,
+    keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, staysWithTheNextTicketThatIsWritten, followsAgainAfterAFailure, readsAViewAgainAfterAFailure, showsAFollowUpOfTheOpenTicket, readsWhatStandsBesideATicketRarely,
     asksBeforeATextInADialogIsLost,
     namesATicketThatHasLeftTheList,
     printsTheFactsOfATicket,

@@ -74,10 +74,15 @@ class Person {
     return data[name];
   }
 
-  async openTicket(summary, description = "Since this morning.") {
+  async openTicket(summary, description = "Since this morning.", more = {}) {
     const { categories } = await this.call("{ categories { id slug } }");
-    const input = { categoryId: categories.find(({ slug }) => slug === "technical-support").id, summary, description };
+    const input = { categoryId: categories.find(({ slug }) => slug === "technical-support").id, summary, description, ...more };
     return (await this.mutate("createTicket", input, "ticket { id number }")).ticket;
+  }
+
+  /** Continues a closed ticket. */
+  followUp(ticket, summary) {
+    return this.openTicket(summary, undefined, { followUpToId: ticket.id });
   }
 
   comment(ticket, body) {

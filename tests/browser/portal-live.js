@@ -523,6 +523,17 @@ async function listsNothingAsUnreadThatWasReadElsewhere(browser, { anna, marta }
   await page.context().close();
 }
 
+async function showsAFollowUpWhenItsReaderComesBack(browser, { anna, marta }) {
+  const ticket = await anna.openTicket("Continued elsewhere");
+  await marta.mutate("updateTicket", { ticketId: ticket.id, status: "CLOSED" });
+  const page = await visit(browser, { path: `tickets/${ticket.number}` });
+  await page.getByText("Since this morning.").waitFor();
+  const followUp = await anna.followUp(ticket, "Goes on");
+  await page.evaluate(() => window.dispatchEvent(new Event("focus")));
+  await page.getByLabel("Details").getByRole("link", { name: followUp.number }).waitFor();
+  await page.context().close();
+}
+
 async function namesATicketWhoseSummaryWasErased(browser, { anna, marta, ilya }) {
   const ticket = await anna.openTicket("My password is swordfish");
   await marta.comment(ticket, "An answer");
@@ -591,7 +602,7 @@ main("portal-live", async (browser) => {
   for (const check of [resumesAfterARestart, saysWhatOthersHaveDone, reconnectsAfterSleep, reconnectsRarelyIfThatDoesNotHelp, missesNoLineBetweenTwoSessions, saysThatATicketIsLost, showsATicketThatCameBackMeanwhile, movesListAndBell,
     missesNothingOfAListThatWasOvertaken, returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
     followsAgainAfterAFailure, readsTheListAgainAfterAFailure, forgetsAnOutageThatIsOver, storesPreferencesInTheirOrder, saysThatAPageHasFailed, leavesUnreadWhatWasNotShown, showsAsReadWhatWasReadElsewhere,
-    listsNothingAsUnreadThatWasReadElsewhere,
+    listsNothingAsUnreadThatWasReadElsewhere, showsAFollowUpWhenItsReaderComesBack,
     namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh]) {
     if (only && check.name !== only) continue;
     console.log(check.name);

@@ -23,6 +23,8 @@ class Queue {
   categories = $state.raw<Category[]>([]);
   counts = $state.raw<Counts | null>(null);
   failure = $state.raw<ApiError | null>(null);
+  /** The ticket that somebody has opened last, whether or not it is in the view. */
+  opened = $state.raw<Row | null>(null);
   /** The ticket that the keyboard is at. */
   selected = $state<string | null>(null);
   /** The tickets that the next change is for. */
@@ -72,7 +74,7 @@ class Queue {
       // Answers that are still to come are this person's.
       this.#me = "";
       this.#turn += 1;
-      Object.assign(this, { view: null, rows: [], isLoaded: false, counts: null, failure: null, selected: null, checked: new Set(), place: 0 });
+      Object.assign(this, { view: null, rows: [], isLoaded: false, counts: null, failure: null, opened: null, selected: null, checked: new Set(), place: 0 });
     };
   }
 
@@ -227,6 +229,7 @@ class Queue {
   #process(change: Change): void {
     setBehind(this, false);
     if (!("ticket" in change)) return;
+    if (change.__typename === "TicketCreated") this.opened = change.ticket;
     for (const missed of this.#missed) missed.push(change.ticket);
     this.apply(change.ticket);
     this.#refreshSoon();

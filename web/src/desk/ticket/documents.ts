@@ -12,11 +12,12 @@ export const CHANGE_TICKET = graphql(`
   }
 `, [FACTS]);
 
-/** What stands beside a ticket: its customer, their other tickets and the mails about it. */
+/** What stands beside a ticket: its customer, their other tickets, its follow-ups and the mails about it. */
 export const BESIDE = graphql(`
   query Beside($number: String!, $reporter: ID!) {
     ticket(number: $number) {
       reporter { id name email locale disabledAt }
+      followUps { number summary }
       deliveries { id recipient state attempts createdAt finishedAt lastError }
     }
     tickets(filter: { reporterId: $reporter }, orderBy: { field: UPDATED_AT }, first: 10) {

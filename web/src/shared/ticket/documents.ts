@@ -97,6 +97,9 @@ export const WITHDRAW = graphql(`
 export const INVITATIONS = graphql(`
   query Invitations($number: String!) { ticket(number: $number) { invitations { id email expiresAt } } }
 `);
+export const FOLLOW_UPS = graphql(`
+  query FollowUps($number: String!) { ticket(number: $number) { followUps { number summary } } }
+`);
 export const REMOVE_PARTICIPANT = graphql(`
   mutation RemoveParticipant($input: RemoveParticipantInput!) {
     removeParticipant(input: $input) { ticket { ...Facts } userErrors { code field } }

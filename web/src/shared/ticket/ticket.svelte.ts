@@ -2,7 +2,7 @@ import type { ResultOf } from "gql.tada";
 import { ApiError, request } from "../api/client";
 import { setBehind } from "../api/line.svelte";
 import { stay, type Following } from "../api/stay";
-import { EARLIER, EVENTS, INVITATIONS, MARK_READ, TICKET, type Loaded, type CommentEvent, type Facts, type TicketView, type TimelineEvent } from "./documents";
+import { EARLIER, EVENTS, FOLLOW_UPS, INVITATIONS, MARK_READ, TICKET, type Loaded, type CommentEvent, type Facts, type TicketView, type TimelineEvent } from "./documents";
 
 type StreamMessage = ResultOf<typeof EVENTS>["ticketEvents"];
 
@@ -93,6 +93,18 @@ export class LiveTicket {
   async readInvitations(): Promise<void> {
     const { ticket } = await request(INVITATIONS, { number: this.number });
     if (this.ticket && ticket) this.ticket.invitations = ticket.invitations;
+  }
+
+  /** Reads again which tickets continue this one, if it can be continued. None of its events tells. */
+  async readFollowUps(): Promise<void> {
+    if (this.ticket?.status !== "CLOSED" || this.isLost) return;
+    const { ticket } = await request(FOLLOW_UPS, { number: this.number });
+    if (ticket) this.showFollowUps(ticket.followUps);
+  }
+
+  /** Takes over which tickets continue this one. */
+  showFollowUps(followUps: TicketView["followUps"]): void {
+    if (this.ticket) this.ticket.followUps = followUps;
   }
 
   /** Marks what is shown as read. */
