@@ -534,6 +534,28 @@ async function showsAFollowUpWhenItsReaderComesBack(browser, { anna, marta }) {
   await page.context().close();
 }
 
+async function keepsTheHomePageUpToDate(browser, { anna, jonas, marta }) {
+  const ticket = await anna.openTicket("With an invitation");
+  const own = await jonas.openTicket("Is open");
+  const page = await visit(browser, { email: OTHER_CUSTOMER });
+  await page.clock.install();
+  await page.reload();
+  const count = page.getByText(/^You have (no|\d+) open tickets?\./);
+  await count.waitFor();
+  const before = await count.innerText();
+  await marta.mutate("updateTicket", { ticketId: own.id, status: "RESOLVED" });
+  await until(async () => (await count.innerText()) !== before, "the count follows");
+
+  const invitation = page.getByRole("heading", { name: ticket.number });
+  const { invitation: { id } } = await anna.mutate("inviteParticipant", { ticketId: ticket.id, email: OTHER_CUSTOMER }, "invitation { id }");
+  await page.evaluate(() => window.dispatchEvent(new Event("focus")));
+  await invitation.waitFor();
+  await anna.mutate("withdrawInvitation", { invitationId: id });
+  await page.clock.fastForward(60_000);
+  await invitation.waitFor({ state: "detached" });
+  await page.context().close();
+}
+
 async function namesATicketWhoseSummaryWasErased(browser, { anna, marta, ilya }) {
   const ticket = await anna.openTicket("My password is swordfish");
   await marta.comment(ticket, "An answer");
@@ -602,7 +624,7 @@ main("portal-live", async (browser) => {
   for (const check of [resumesAfterARestart, saysWhatOthersHaveDone, reconnectsAfterSleep, reconnectsRarelyIfThatDoesNotHelp, missesNoLineBetweenTwoSessions, saysThatATicketIsLost, showsATicketThatCameBackMeanwhile, movesListAndBell,
     missesNothingOfAListThatWasOvertaken, returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
     followsAgainAfterAFailure, readsTheListAgainAfterAFailure, forgetsAnOutageThatIsOver, storesPreferencesInTheirOrder, saysThatAPageHasFailed, leavesUnreadWhatWasNotShown, showsAsReadWhatWasReadElsewhere,
-    listsNothingAsUnreadThatWasReadElsewhere, showsAFollowUpWhenItsReaderComesBack,
+    listsNothingAsUnreadThatWasReadElsewhere, showsAFollowUpWhenItsReaderComesBack, keepsTheHomePageUpToDate,
     namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh]) {
     if (only && check.name !== only) continue;
     console.log(check.name);
