@@ -17,7 +17,7 @@ use chrono::TimeDelta;
 
 use super::{
     ServiceError, Services,
-    grouping::{Turn, Waiting, log_failure, repeated, submit_prepared},
+    grouping::{Turn, Waiting, log_failure, repeated, submit},
     meanwhile::check_nothing_said,
     queued::{Change, Made},
     rate_limit::{self, too_frequent, write_bucket},
@@ -77,8 +77,7 @@ struct Group {
 /// error if a file cannot be attached or the key was used with another input.
 pub(super) async fn make(services: &Services, change: Change) -> Result<Made, ServiceError> {
     let all = services.clone();
-    submit_prepared(&services.changes, change, move |group, turn| process(all.clone(), group, turn))
-        .await
+    submit(&services.changes, change, move |group, turn| process(all.clone(), group, turn)).await
 }
 
 async fn process(services: Services, mut waiting: Vec<Waiting<Change>>, mut turn: Turn<Change>) {
@@ -119,6 +118,7 @@ async fn process_once(
         },
         Err(error) => Err(error),
     };
+    turn.end().await;
     group.finish(services, written)
 }
 

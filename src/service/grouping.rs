@@ -5,14 +5,16 @@
 //! waits a moment for them: otherwise the first of them would make a group alone, with the others
 //! behind it.
 //!
-//! Groups are finished in turn. If many call, two groups overlap: while one is written, the other is
-//! collected and prepared. Calls of one subject are never in both.
+//! Groups are written in turn. A turn ends before its calls are answered: who is answered may call again
+//! at once, and is waited for as one of those who were answered. If many call, two groups overlap: while
+//! one is written, the other is collected and prepared. Calls of one subject are never in both.
 
 use std::{
     collections::{HashSet, VecDeque},
-    mem,
+    future, mem,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
@@ -88,6 +90,8 @@ struct Queue<C: Call> {
     current: Option<Current>,
     /// Whether a group is prepared whose turn it is not yet. No other is collected meanwhile.
     preparing: bool,
+    /// How many groups whose turn has ended are not finished.
+    unfinished: usize,
     /// How many calls the next group waits for, if it is nobody's turn.
     expected: usize,
     /// How many calls wake the task.
@@ -107,6 +111,7 @@ impl<C: Call> Default for Grouping<C> {
             running: false,
             current: None,
             preparing: false,
+            unfinished: 0,
             expected: 0,
             wake_at: usize::MAX,
         };
@@ -148,11 +153,11 @@ impl<C: Call> Grouping<C> {
                     return Some(group);
                 }
                 let idle = queue.current.is_none() && !queue.preparing;
-                if idle && queue.expected == 0 {
+                if idle && queue.expected == 0 && queue.unfinished == 0 {
                     queue.running = false;
                     return None;
                 }
-                idle
+                idle && queue.expected > 0
             };
             if !idle {
                 self.woken.notified().await;
@@ -171,6 +176,12 @@ impl<C: Call> Grouping<C> {
 }
 
 impl<C: Call> Queue<C> {
+    /// Ends the turn of the current group, if it has one.
+    fn end_turn(&mut self) {
+        let Some(Current { size, .. }) = self.current.take() else { return };
+        self.expected = if size >= LARGE_GROUP { self.waiting.len() + size } else { 0 };
+    }
+
     /// Takes the next group if it is complete.
     fn take(&mut self, overlaps: bool) -> Option<Vec<Waiting<C>>> {
         if self.preparing {
@@ -233,22 +244,38 @@ impl Current {
     }
 }
 
-/// The turn of a group. It ends when this is dropped.
+/// The turn of a group. It ends with [`Turn::end`], or when this is dropped.
 pub(super) struct Turn<C: Call> {
     grouping: Arc<Grouping<C>>,
-    /// The group, until its turn begins.
-    group: Option<Current>,
-    held: Option<OwnedMutexGuard<()>>,
+    state: State,
+    /// Whether the turn has ended before. Its group is not finished then.
+    has_ended: bool,
+}
+
+enum State {
+    /// The group is prepared.
+    Waiting(Current),
+    Held(OwnedMutexGuard<()>),
+    Ended,
 }
 
 impl<C: Call> Turn<C> {
-    /// Waits until the groups before are finished. Returns at once if it was called before.
+    fn new(grouping: &Arc<Grouping<C>>, group: &[Waiting<C>]) -> Self {
+        let subjects = group.iter().filter_map(|waiting| waiting.call.subject()).collect();
+        let state = State::Waiting(Current { size: group.len(), subjects });
+        Self { grouping: Arc::clone(grouping), state, has_ended: false }
+    }
+
+    /// Waits until the turns before have ended. Returns at once during the turn. After its end, waits
+    /// for another one.
     pub(super) async fn wait(&mut self) {
-        if self.held.is_some() {
+        if matches!(self.state, State::Held(_)) {
             return;
         }
-        self.held = Some(Arc::clone(&self.grouping.turn).lock_owned().await);
-        let Some(group) = self.group.take() else { return };
+        let held = Arc::clone(&self.grouping.turn).lock_owned().await;
+        let State::Waiting(group) = mem::replace(&mut self.state, State::Held(held)) else {
+            return;
+        };
         let mut queue = self.grouping.lock();
         queue.preparing = false;
         queue.wake_at = group.wake_at(self.grouping.overlaps);
@@ -257,51 +284,51 @@ impl<C: Call> Turn<C> {
             self.grouping.woken.notify_one();
         }
     }
+
+    /// Ends the turn, if it has begun. If another group is prepared, it begins before this returns.
+    pub(super) async fn end(&mut self) {
+        let State::Held(held) = mem::replace(&mut self.state, State::Ended) else { return };
+        let another = {
+            let mut queue = self.grouping.lock();
+            queue.end_turn();
+            queue.unfinished += usize::from(!mem::replace(&mut self.has_ended, true));
+            queue.preparing
+        };
+        drop(held);
+        if another {
+            let mut has_begun = false;
+            future::poll_fn(|context| {
+                if mem::replace(&mut has_begun, true) {
+                    return Poll::Ready(());
+                }
+                context.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+        }
+    }
 }
 
 impl<C: Call> Drop for Turn<C> {
     fn drop(&mut self) {
         let mut queue = self.grouping.lock();
-        if self.held.is_none() {
-            queue.preparing = false;
-            return;
+        match self.state {
+            State::Waiting(_) => queue.preparing = false,
+            State::Held(_) => queue.end_turn(),
+            State::Ended => {}
         }
-        let size = queue.current.take().map_or(0, |current| current.size);
-        queue.expected = if size >= LARGE_GROUP { queue.waiting.len() + size } else { 0 };
+        queue.unfinished -= usize::from(self.has_ended);
     }
 }
 
 /// Has a call processed in the next group. A caller who hangs up before its group is collected has done
 /// nothing. From then on the group runs to its end. Calls that it leaves to transactions of their own can
-/// still be given up. `process` answers each call of a group.
+/// still be given up. `process` may prepare the group, waits for its turn, ends the turn, and answers each
+/// call.
 ///
 /// # Errors
 /// Returns the error that the call was answered with.
 pub(super) async fn submit<C, F>(
-    grouping: &Arc<Grouping<C>>,
-    call: C,
-    process: impl Fn(Vec<Waiting<C>>) -> F + Clone + Send + 'static,
-) -> Result<C::Answer, ServiceError>
-where
-    C: Call,
-    F: Future<Output = ()> + Send + 'static,
-{
-    submit_prepared(grouping, call, move |group, mut turn: Turn<C>| {
-        let process = process.clone();
-        async move {
-            turn.wait().await;
-            process(group).await;
-        }
-    })
-    .await
-}
-
-/// Has a call processed like [`submit`]. `process` prepares a group, waits for its turn, and holds it
-/// until the group is finished.
-///
-/// # Errors
-/// Returns the error that the call was answered with.
-pub(super) async fn submit_prepared<C, F>(
     grouping: &Arc<Grouping<C>>,
     call: C,
     process: impl Fn(Vec<Waiting<C>>, Turn<C>) -> F + Send + 'static,
@@ -334,12 +361,7 @@ async fn collect<C, F>(
             Some(_) = groups.next() => {}
             group = grouping.next() => {
                 let Some(group) = group else { return };
-                let subjects = group.iter().filter_map(|waiting| waiting.call.subject()).collect();
-                let turn = Turn {
-                    grouping: Arc::clone(&grouping),
-                    group: Some(Current { size: group.len(), subjects }),
-                    held: None,
-                };
+                let turn = Turn::new(&grouping, &group);
                 groups.push(AssertUnwindSafe(process(group, turn)).catch_unwind());
             }
         }
@@ -363,7 +385,7 @@ pub(super) fn repeated(error: &DbError) -> ServiceError {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::watch;
+    use tokio::{sync::watch, task};
     use uuid::Uuid;
 
     use super::*;
@@ -376,32 +398,37 @@ mod tests {
 
     #[tokio::test]
     async fn the_callers_of_a_large_group_make_the_next_one_together() {
-        let patient = Grouping { max_wait: Duration::from_mins(1), ..Grouping::default() };
+        let patient = Grouping { max_wait: Duration::from_hours(1), ..Grouping::default() };
         let (grouping, sizes) = (Arc::new(patient), Arc::new(Mutex::new(Vec::new())));
         let callers = (0..8).map(|nth| {
             let (grouping, sizes) = (Arc::clone(&grouping), Arc::clone(&sizes));
             tokio::spawn(async move {
-                for _ in 0..2 {
+                for _ in 0..3 {
                     let sizes = Arc::clone(&sizes);
-                    let process = move |group: Vec<Waiting<Nothing>>| {
+                    let process = move |group: Vec<Waiting<Nothing>>, mut turn: Turn<_>| {
                         sizes.lock().unwrap().push(group.len());
-                        for waiting in group {
-                            waiting.answer(Ok(()));
+                        async move {
+                            turn.wait().await;
+                            turn.end().await;
+                            for waiting in group {
+                                waiting.answer(Ok(()));
+                                // Some come back before the others are answered.
+                                task::yield_now().await;
+                            }
                         }
-                        async {}
                     };
                     submit(&grouping, Nothing, process).await.unwrap();
                     // They do not come back in the same moment.
                     for _ in 0..nth {
-                        tokio::task::yield_now().await;
+                        task::yield_now().await;
                     }
                 }
             })
         });
         for caller in callers.collect::<Vec<_>>() {
-            caller.await.unwrap();
+            time::timeout(Duration::from_mins(1), caller).await.unwrap().unwrap();
         }
-        assert_eq!(*sizes.lock().unwrap(), [8, 8]);
+        assert_eq!(*sizes.lock().unwrap(), [8, 8, 8]);
     }
 
     struct Of(TicketId);
@@ -437,7 +464,7 @@ mod tests {
         let call = |n: usize| {
             let (grouping, process) = (Arc::clone(&grouping), process.clone());
             let subject = TicketId(Uuid::from_u128(n as u128));
-            tokio::spawn(async move { submit_prepared(&grouping, Of(subject), process).await })
+            tokio::spawn(async move { submit(&grouping, Of(subject), process).await })
         };
         let first = call(1);
         groups.wait_for(|&groups| groups == 1).await.unwrap();

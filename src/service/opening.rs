@@ -8,7 +8,7 @@ use super::{
     ServiceError, Services, UserError, UserErrorCode,
     change::public_event,
     follow_up,
-    grouping::{Waiting, log_failure, repeated, submit},
+    grouping::{Turn, Waiting, log_failure, repeated, submit},
     queued::{Made, Opening},
     rate_limit::{count_write, too_frequent, uncount_write, write_bucket},
     session::ensure_unchanged,
@@ -41,12 +41,15 @@ pub(super) async fn open(services: &Services, opening: Opening) -> Result<Made, 
         return open_alone(services, &opening).await;
     }
     let all = services.clone();
-    submit(&services.openings, opening, move |group| process(all.clone(), group)).await
+    submit(&services.openings, opening, move |group, turn| process(all.clone(), group, turn)).await
 }
 
-async fn process(services: Services, group: Vec<Waiting<Opening>>) {
+async fn process(services: Services, group: Vec<Waiting<Opening>>, mut turn: Turn<Opening>) {
     let (group, mut lost) = separate(group);
-    let opened = match open_together(&services, &group).await {
+    turn.wait().await;
+    let opened = open_together(&services, &group).await;
+    turn.end().await;
+    let opened = match opened {
         Ok(opened) => opened,
         Err(error) if error.is_unavailable() => {
             // Whether they were opened is unknown, so they must not be opened again.

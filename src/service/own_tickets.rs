@@ -11,7 +11,7 @@ use std::{iter, sync::Arc};
 use self::cache::{Kept, KeptPage, OwnList};
 use super::{
     ServiceError, Services,
-    grouping::{Waiting, submit},
+    grouping::{Turn, Waiting, submit},
 };
 use crate::{
     db::{
@@ -70,12 +70,14 @@ async fn state(services: &Services, list: OwnList) -> Result<Option<OwnPageState
         budget.add_statement().map_err(DbError::from)?;
     }
     let all = services.clone();
-    submit(&services.own_lists, list, move |group| confirm(all.clone(), group)).await
+    submit(&services.own_lists, list, move |group, turn| confirm(all.clone(), group, turn)).await
 }
 
-async fn confirm(services: Services, group: Vec<Waiting<OwnList>>) {
+async fn confirm(services: Services, group: Vec<Waiting<OwnList>>, mut turn: Turn<OwnList>) {
+    turn.wait().await;
     let (newest_first, oldest_first): (Vec<_>, Vec<_>) =
         group.into_iter().partition(|waiting| waiting.call.reads_newest_first());
+    let mut confirmed = vec![];
     for (newest_first, lists) in [(true, newest_first), (false, oldest_first)] {
         if lists.is_empty() {
             continue;
@@ -92,8 +94,10 @@ async fn confirm(services: Services, group: Vec<Waiting<OwnList>>) {
             vec![]
         });
         let states = states.into_iter().map(Some).chain(iter::repeat(None));
-        for (waiting, state) in lists.into_iter().zip(states) {
-            waiting.answer(Ok(state));
-        }
+        confirmed.extend(lists.into_iter().zip(states));
+    }
+    turn.end().await;
+    for (waiting, state) in confirmed {
+        waiting.answer(Ok(state));
     }
 }
