@@ -927,6 +927,25 @@ async function readsAViewAgainAfterAFailure(browser, { anna, marta }) {
   await page.context().close();
 }
 
+async function saysAtOnceThatAViewIsNotThere(browser, { anna }) {
+  await anna.openTicket("In another view");
+  const page = await work(browser, AGENT, "?view=mine");
+  await page.locator('a[aria-current="page"]', { hasText: "Assigned to me" }).waitFor();
+  const busy = { errors: [{ message: "busy", extensions: { code: "UNAVAILABLE", retryAfterSeconds: 1 } }] };
+  let refused = 0;
+  await page.route("**/graphql", (route) => {
+    if (refused > 0 || !mentions(route.request(), "query QueueRows")) return route.fallback();
+    refused += 1;
+    return route.fulfill({ json: busy });
+  });
+  await page.getByRole("link", { name: "All open" }).click();
+  const failure = page.getByRole("alert").getByText("You can try again in 0:01.");
+  await failure.waitFor();
+  await row(page, "In another view").waitFor();
+  await failure.waitFor({ state: "detached" });
+  await page.context().close();
+}
+
 async function showsAFollowUpOfTheOpenTicket(browser, { anna, marta }) {
   const ticket = await anna.openTicket("Continued at the desk");
   const page = await work(browser, AGENT, "/search");
@@ -1342,7 +1361,7 @@ main("desk-rough", async (browser) => {
     keepsTheFocusAtWhatIsChanged, saysThatATicketIsBehind, returnsToTheSearchForPeople,
     beginsWithANoteThatWasNotSent, goesOnInTheFieldOfANote, keepsTheFieldThatHasTheCursor, keepsACannedAnswerOverTheEndOfASession, keepsWhatIsSearchedForOnEscape,
     keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
-    keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, staysWithTheNextTicketThatIsWritten, followsAgainAfterAFailure, readsAViewAgainAfterAFailure, showsAFollowUpOfTheOpenTicket, readsWhatStandsBesideATicketRarely,
+    keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, staysWithTheNextTicketThatIsWritten, followsAgainAfterAFailure, readsAViewAgainAfterAFailure, saysAtOnceThatAViewIsNotThere, showsAFollowUpOfTheOpenTicket, readsWhatStandsBesideATicketRarely,
     asksBeforeATextInADialogIsLost,
     namesATicketThatHasLeftTheList,
     printsTheFactsOfATicket,

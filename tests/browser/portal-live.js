@@ -507,6 +507,18 @@ async function readsTheListAgainAfterAFailure(browser, { anna, marta }) {
   await page.unroute("**/graphql");
   await row.getByText("Working on it").waitFor();
   await failure.waitFor({ state: "detached" });
+
+  // When the reader has chosen another list, the first failure is shown too. The second attempt succeeds.
+  let refused = 0;
+  await page.route("**/graphql", (route) => {
+    if (refused > 0 || !mentions(route.request(), "query Tickets(")) return route.fallback();
+    refused += 1;
+    return route.fulfill({ json: busy });
+  });
+  await page.getByLabel("Order").selectOption({ label: "Newest first" });
+  await failure.waitFor();
+  await failure.waitFor({ state: "detached" });
+  await page.locator('table[aria-busy="false"]').waitFor();
   await page.context().close();
 }
 

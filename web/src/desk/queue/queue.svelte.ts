@@ -38,6 +38,8 @@ class Queue {
   #end: Row | null = null;
   /** Counts the requests for rows: only the answer to the last one is shown. */
   #turn = 0;
+  /** Its reader has chosen the view, and its rows are not shown yet. */
+  #isAwaited = false;
   #isLoadingMore = false;
   /** For each reading of rows, the tickets of events that arrived meanwhile. They may be newer. */
   readonly #missed = new Set<Row[]>();
@@ -85,6 +87,7 @@ class Queue {
       this.#after = null;
     }
     this.view = view;
+    this.#isAwaited = true;
     await this.reload();
   }
 
@@ -94,6 +97,7 @@ class Queue {
     try {
       await this.#readRows();
     } catch (error) {
+      if (this.#isAwaited) this.failure = asApiError(error);
       this.#following?.recover(asApiError(error));
     }
   }
@@ -207,6 +211,7 @@ class Queue {
       for (const row of missed) this.apply(row);
       this.#uncheckGone();
       this.isLoaded = true;
+      this.#isAwaited = false;
       return eventCursor;
     } finally {
       this.#missed.delete(missed);
