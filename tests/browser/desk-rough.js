@@ -946,6 +946,24 @@ async function saysAtOnceThatAViewIsNotThere(browser, { anna }) {
   await page.context().close();
 }
 
+async function forgetsAViewThatIsNotShownAnyMore(browser, { anna }) {
+  await anna.openTicket("In the view that is shown");
+  const page = await work(browser, AGENT, "?view=open");
+  await row(page, "In the view that is shown").waitFor();
+  const held = [];
+  await page.route("**/graphql", (route) => (held.length === 0 && mentions(route.request(), "query QueueRows") ? held.push(route) : route.fallback()));
+  await page.getByRole("link", { name: "Assigned to me" }).click();
+  await until(async () => (await page.evaluate(() => true)) && held.length > 0, "the view is read");
+  await page.getByRole("link", { name: "All open" }).click();
+  await row(page, "In the view that is shown").waitFor();
+  const failed = page.waitForResponse((response) => response.request() === held[0].request());
+  await held[0].fulfill({ json: { errors: [{ message: "refused", extensions: { code: "FORBIDDEN" } }] } });
+  await (await failed).finished();
+  await painted(page);
+  assert.equal(await page.getByText("You may not do this.").count(), 0);
+  await page.context().close();
+}
+
 async function showsAFollowUpOfTheOpenTicket(browser, { anna, marta }) {
   const ticket = await anna.openTicket("Continued at the desk");
   const page = await work(browser, AGENT, "/search");
@@ -1361,7 +1379,7 @@ main("desk-rough", async (browser) => {
     keepsTheFocusAtWhatIsChanged, saysThatATicketIsBehind, returnsToTheSearchForPeople,
     beginsWithANoteThatWasNotSent, goesOnInTheFieldOfANote, keepsTheFieldThatHasTheCursor, keepsACannedAnswerOverTheEndOfASession, keepsWhatIsSearchedForOnEscape,
     keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
-    keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, staysWithTheNextTicketThatIsWritten, followsAgainAfterAFailure, readsAViewAgainAfterAFailure, saysAtOnceThatAViewIsNotThere, showsAFollowUpOfTheOpenTicket, readsWhatStandsBesideATicketRarely,
+    keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, staysWithTheNextTicketThatIsWritten, followsAgainAfterAFailure, readsAViewAgainAfterAFailure, saysAtOnceThatAViewIsNotThere, forgetsAViewThatIsNotShownAnyMore, showsAFollowUpOfTheOpenTicket, readsWhatStandsBesideATicketRarely,
     asksBeforeATextInADialogIsLost,
     namesATicketThatHasLeftTheList,
     printsTheFactsOfATicket,

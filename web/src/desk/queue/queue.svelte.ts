@@ -94,9 +94,11 @@ class Queue {
   /** Reads the rows of the view again. After a failure it follows the events again too: they may have ended. */
   async reload(): Promise<void> {
     if (this.failure) return this.#following?.retry();
+    const turn = ++this.#turn;
     try {
-      await this.#readRows();
+      await this.#readRows(turn);
     } catch (error) {
+      if (turn !== this.#turn) return;
       if (this.#isAwaited) this.failure = asApiError(error);
       this.#following?.recover(asApiError(error));
     }
@@ -190,9 +192,8 @@ class Queue {
     return { after: rows };
   }
 
-  async #readRows(): Promise<string> {
+  async #readRows(turn = ++this.#turn): Promise<string> {
     if (!this.view) return (await request(CURSOR, {})).eventCursor;
-    const turn = ++this.#turn;
     const missed = this.#collect();
     try {
       const { filter, order } = this.view;
