@@ -5,8 +5,8 @@
 //! is stored later, because its event was set aside, is delivered late: before the event after the
 //! offset. A client that resumes before that event receives it a second time. The stream reads from
 //! its own position to the offset, again and again, and misses nothing. It reads when it is woken
-//! (`notified.rs`) and before each timed checkpoint. When its caller has read something, it delivers
-//! a checkpoint with the new counts.
+//! (`notified.rs`) and before each checkpoint. When its caller has read something, it delivers a
+//! checkpoint with the new counts.
 
 use std::collections::VecDeque;
 
@@ -304,7 +304,8 @@ impl NotificationStream {
         let left = self.session.time_left(self.log.ambient.now());
         tokio::select! {
             woken = self.waker.woken() => {
-                self.unread |= woken.is_notified;
+                // A mark delays the timed checkpoint, which reads what no wake tells of.
+                self.unread |= woken.is_notified || woken.has_read;
                 self.has_read |= woken.has_read;
             }
             () = self.registration.buffer().filled() => {}

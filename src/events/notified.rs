@@ -2,7 +2,7 @@
 //!
 //! A stream is woken only if there may be a notification for its account or the account has read
 //! something, so that an event costs nothing for the streams of everybody else. Waking is a hint: a
-//! stream reads what is stored, and also does so before each timed checkpoint. Nobody announces
+//! stream reads what is stored, and also does so before each checkpoint. Nobody announces
 //! read marks to other nodes: their streams find them there.
 
 use std::{

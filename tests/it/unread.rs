@@ -253,6 +253,28 @@ async fn what_is_read_on_one_device_is_counted_on_the_others_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_after_a_read_mark_is_after_all_events_until_then() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let jonas = server.customer("Jonas").await;
+    let ticket = anna.create_ticket("one").await;
+    marta.comment(&ticket, "answer").await;
+    server.quiet().await;
+    let mut socket = anna.socket().await;
+    let stream = "subscription { notifications {
+        __typename ... on NotificationCheckpoint { cursor } } }";
+    socket.subscribe("notifications", stream, json!({})).await;
+    let before = socket.item().await;
+    jonas.create_ticket("other").await;
+    server.quiet().await;
+    read(&anna, &ticket, None).await;
+    let after = socket.item().await;
+    assert_eq!(after["__typename"], "NotificationCheckpoint");
+    assert_ne!(after["cursor"], before["cursor"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn concurrent_changes_keep_the_unread_columns_consistent_with_the_events() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
