@@ -5,10 +5,12 @@ const SAME_MS = 1_000;
 
 /** Calls back when somebody comes back to the page, and once a minute while they see it. Returns a function that stops. */
 export function whileSeen(callback: () => void): () => void {
-  let last = 0;
+  let last = -Infinity;
   const look = (): void => {
-    if (document.hidden || Date.now() - last < SAME_MS) return;
-    last = Date.now();
+    // The time of day can go back.
+    const now = performance.now();
+    if (document.hidden || now - last < SAME_MS) return;
+    last = now;
     callback();
   };
   const timer = setInterval(look, AGAIN_MS);
