@@ -568,6 +568,26 @@ async function keepsTheHomePageUpToDate(browser, { anna, jonas, marta }) {
   await page.context().close();
 }
 
+async function showsThatTheHomePageIsReadAgain(browser) {
+  const page = await visit(browser, { path: "account" });
+  const held = [];
+  await page.route("**/graphql", (route) => (mentions(route.request(), "query Home(") ? held.push(route) : route.fallback()));
+  const asked = (count) => until(async () => (await page.evaluate(() => true)) && held.length >= count, "the page is read");
+  await page.goto(origin);
+  await asked(1);
+  await held[0].fulfill({ json: { errors: [{ message: "refused", extensions: { code: "FORBIDDEN" } }] } });
+  const failure = page.getByText("You may not do this.");
+  await failure.waitFor();
+  const again = held.length + 1;
+  await page.getByRole("button", { name: "Try again" }).click();
+  await failure.waitFor({ state: "detached" });
+  await asked(again);
+  await page.unroute("**/graphql");
+  for (const route of held.slice(1)) await route.continue();
+  await page.getByRole("link", { name: "Technical support" }).waitFor();
+  await page.context().close();
+}
+
 async function namesATicketWhoseSummaryWasErased(browser, { anna, marta, ilya }) {
   const ticket = await anna.openTicket("My password is swordfish");
   await marta.comment(ticket, "An answer");
@@ -636,7 +656,7 @@ main("portal-live", async (browser) => {
   for (const check of [resumesAfterARestart, saysWhatOthersHaveDone, reconnectsAfterSleep, reconnectsRarelyIfThatDoesNotHelp, missesNoLineBetweenTwoSessions, saysThatATicketIsLost, showsATicketThatCameBackMeanwhile, movesListAndBell,
     missesNothingOfAListThatWasOvertaken, returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
     followsAgainAfterAFailure, readsTheListAgainAfterAFailure, forgetsAnOutageThatIsOver, storesPreferencesInTheirOrder, saysThatAPageHasFailed, leavesUnreadWhatWasNotShown, showsAsReadWhatWasReadElsewhere,
-    listsNothingAsUnreadThatWasReadElsewhere, showsAFollowUpWhenItsReaderComesBack, keepsTheHomePageUpToDate,
+    listsNothingAsUnreadThatWasReadElsewhere, showsAFollowUpWhenItsReaderComesBack, keepsTheHomePageUpToDate, showsThatTheHomePageIsReadAgain,
     namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh]) {
     if (only && check.name !== only) continue;
     console.log(check.name);
