@@ -568,6 +568,29 @@ async function keepsTheHomePageUpToDate(browser, { anna, jonas, marta }) {
   await page.context().close();
 }
 
+async function keepsTheNewestCountOfOpenTickets(browser, { jonas, marta }) {
+  const own = await jonas.openTicket("Is resolved meanwhile");
+  const page = await visit(browser, { email: OTHER_CUSTOMER });
+  const count = page.getByText(/^You have (no|\d+) open tickets?\./);
+  await count.waitFor();
+  const before = await count.innerText();
+  const isHome = (request) => mentions(request, "query Home(");
+  const answers = await holdAnswers(page, isHome);
+  await until(async () => {
+    await page.evaluate(() => window.dispatchEvent(new Event("focus")));
+    return answers.length > 0;
+  });
+  await marta.mutate("updateTicket", { ticketId: own.id, status: "RESOLVED" });
+  await until(async () => (await count.innerText()) !== before, "the count follows");
+  const after = await count.innerText();
+  const answered = page.waitForResponse((response) => isHome(response.request()));
+  for (const answer of answers) await answer();
+  await (await answered).finished();
+  await painted(page);
+  assert.equal(await count.innerText(), after);
+  await page.context().close();
+}
+
 async function showsThatTheHomePageIsReadAgain(browser) {
   const page = await visit(browser, { path: "account" });
   const held = [];
@@ -656,7 +679,7 @@ main("portal-live", async (browser) => {
   for (const check of [resumesAfterARestart, saysWhatOthersHaveDone, reconnectsAfterSleep, reconnectsRarelyIfThatDoesNotHelp, missesNoLineBetweenTwoSessions, saysThatATicketIsLost, showsATicketThatCameBackMeanwhile, movesListAndBell,
     missesNothingOfAListThatWasOvertaken, returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
     followsAgainAfterAFailure, readsTheListAgainAfterAFailure, forgetsAnOutageThatIsOver, storesPreferencesInTheirOrder, saysThatAPageHasFailed, leavesUnreadWhatWasNotShown, showsAsReadWhatWasReadElsewhere,
-    listsNothingAsUnreadThatWasReadElsewhere, showsAFollowUpWhenItsReaderComesBack, keepsTheHomePageUpToDate, showsThatTheHomePageIsReadAgain,
+    listsNothingAsUnreadThatWasReadElsewhere, showsAFollowUpWhenItsReaderComesBack, keepsTheHomePageUpToDate, keepsTheNewestCountOfOpenTickets, showsThatTheHomePageIsReadAgain,
     namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh]) {
     if (only && check.name !== only) continue;
     console.log(check.name);

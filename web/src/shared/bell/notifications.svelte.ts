@@ -87,8 +87,11 @@ async function load(after: string | null, isWanted: () => boolean): Promise<stri
   const { viewer, eventCursor } = await request(LIST, { after });
   if (!isWanted()) return eventCursor;
   const page = viewer?.notifications;
-  bell.unread = viewer?.unreadNotificationCount ?? 0;
-  session.tickets = { open: viewer?.openTicketCount ?? 0, unread: viewer?.unreadTicketCount ?? 0 };
+  // While older ones are read, the stream may bring newer counts.
+  if (!after) {
+    bell.unread = viewer?.unreadNotificationCount ?? 0;
+    session.tickets = { open: viewer?.openTicketCount ?? 0, unread: viewer?.unreadTicketCount ?? 0 };
+  }
   bell.notes = after ? [...bell.notes, ...(page?.nodes ?? [])] : (page?.nodes ?? []);
   bell.next = page?.pageInfo.hasNextPage ? page.pageInfo.endCursor : null;
   return eventCursor;
