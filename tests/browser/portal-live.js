@@ -188,6 +188,23 @@ async function showsATicketThatCameBackMeanwhile(browser, { anna, jonas, marta }
   await page.getByRole("button", { name: "Post comment" }).click();
   await shown(page, ["After", "I am about to say"]);
   await page.getByLabel("Details").getByText("Technical support").waitFor();
+
+  // No event tells that it is back, so its reader is shown it again when they come back to the page.
+  const gone = page.getByRole("heading", { name: "You can no longer see this ticket." });
+  const said = page.locator("[role=log] p", { hasText: "You can see this ticket again." });
+  const saidBefore = await said.count();
+  const readInVain = page.waitForResponse((response) => mentions(response.request(), "query Ticket("));
+  await anna.mutate("removeParticipant", { ticketId: ticket.id, accountId: jonas.id });
+  await gone.waitFor();
+  await (await readInVain).finished();
+  await share();
+  await until(async () => {
+    await page.evaluate(() => window.dispatchEvent(new Event("focus")));
+    return (await gone.count()) === 0;
+  });
+  await said.nth(saidBefore).waitFor({ state: "attached" });
+  await marta.comment(ticket, "Found");
+  await shown(page, ["After", "Found"]);
   await page.context().close();
 }
 

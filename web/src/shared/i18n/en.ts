@@ -190,6 +190,7 @@ const en = {
   "ticket.unmute": "Send me mail about this ticket",
   "ticket.lost": "You can no longer see this ticket.",
   "ticket.lostHelp": "It was removed, or it is no longer shared with you. What you wrote here is still in the field below; copy it if you need it.",
+  "ticket.found": "You can see this ticket again.",
   "ticket.missing": "There is no ticket {number} that you can see. If you were invited to it, accept the invitation on the home page.",
   "ticket.commentEdited": "{name} edited a comment",
   "ticket.textRedacted": "{name} removed a text",

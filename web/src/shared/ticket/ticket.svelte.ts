@@ -116,7 +116,7 @@ export class LiveTicket {
   }
 
   async #load(isWanted: () => boolean): Promise<{ ticketId: string; after: string } | null> {
-    setBehind(this, this.ticket !== null);
+    setBehind(this, this.ticket !== null && !this.isLost);
     const { eventCursor, ticket, viewer } = await this.read(this.number);
     // What nobody sees is not read.
     if (!isWanted()) return null;
