@@ -983,6 +983,7 @@ async function readsWhatStandsBesideATicketRarely(browser, { anna, marta }) {
   const page = await work(browser, AGENT, "/search");
   await page.clock.install();
   const reads = countOperations(page, "query Beside");
+  const heard = new Promise((resolve) => page.on("websocket", (socket) => socket.on("framereceived", ({ payload }) => payload.includes("Of somebody else") && resolve())));
   const isRead = () => page.waitForResponse((response) => mentions(response.request(), "query Beside"));
   await page.goto(`${origin}desk/tickets/${ticket.number}`);
   await page.getByText(CUSTOMER).first().waitFor();
@@ -998,6 +999,20 @@ async function readsWhatStandsBesideATicketRarely(browser, { anna, marta }) {
   await page.clock.fastForward(60_000);
   await afterAMinute;
   assert.equal(reads.count, 3);
+  // What the customer opens is beside it, and what others open is not.
+  const afterAnother = isRead();
+  await anna.openTicket("Opened beside it");
+  await until(async () => {
+    await page.clock.runFor(500);
+    return reads.count === 4;
+  });
+  await (await afterAnother).finished();
+  await (await Person.signIn(OTHER_CUSTOMER)).openTicket("Of somebody else");
+  await heard;
+  await painted(page);
+  await page.clock.fastForward(2_000);
+  await painted(page);
+  assert.equal(reads.count, 4);
 
   const refused = { errors: [{ message: "refused", extensions: { code: "FORBIDDEN" } }] };
   await page.route("**/graphql", (route) => (mentions(route.request(), "query Beside") ? route.fulfill({ json: refused }) : route.fallback()));
