@@ -118,7 +118,10 @@ async fn process_once(
         },
         Err(error) => Err(error),
     };
-    turn.end().await;
+    // Those that are decided again have their tickets for themselves as long as the turn lasts.
+    if group.is_done(&written) {
+        turn.end().await;
+    }
     group.finish(services, written)
 }
 
@@ -254,6 +257,14 @@ impl Group {
         services.announce(mem::take(&mut saved.placement));
         saved.unwritten.uncount(db).await;
         Ok(saved)
+    }
+
+    /// Whether nothing is decided again.
+    fn is_done(&self, written: &Result<Saved, DbError>) -> bool {
+        let is_written = |saved: &Saved| {
+            self.decided.iter().all(|decided| saved.written.contains(&decided.ticket.id))
+        };
+        self.again.is_empty() && written.as_ref().map_or(true, is_written)
     }
 
     /// Answers the calls whose tickets were written and those whose buckets are full. Returns the

@@ -176,9 +176,9 @@ impl<C: Call> Grouping<C> {
 }
 
 impl<C: Call> Queue<C> {
-    /// Ends the turn of the current group, if it has one.
+    /// Ends the turn of the current group.
     fn end_turn(&mut self) {
-        let Some(Current { size, .. }) = self.current.take() else { return };
+        let size = self.current.take().map_or(0, |current| current.size);
         self.expected = if size >= LARGE_GROUP { self.waiting.len() + size } else { 0 };
     }
 
@@ -248,8 +248,6 @@ impl Current {
 pub(super) struct Turn<C: Call> {
     grouping: Arc<Grouping<C>>,
     state: State,
-    /// Whether the turn has ended before. Its group is not finished then.
-    has_ended: bool,
 }
 
 enum State {
@@ -263,13 +261,12 @@ impl<C: Call> Turn<C> {
     fn new(grouping: &Arc<Grouping<C>>, group: &[Waiting<C>]) -> Self {
         let subjects = group.iter().filter_map(|waiting| waiting.call.subject()).collect();
         let state = State::Waiting(Current { size: group.len(), subjects });
-        Self { grouping: Arc::clone(grouping), state, has_ended: false }
+        Self { grouping: Arc::clone(grouping), state }
     }
 
-    /// Waits until the turns before have ended. Returns at once during the turn. After its end, waits
-    /// for another one.
+    /// Waits until the turns before have ended. Returns at once if it was called before.
     pub(super) async fn wait(&mut self) {
-        if matches!(self.state, State::Held(_)) {
+        if !matches!(self.state, State::Waiting(_)) {
             return;
         }
         let held = Arc::clone(&self.grouping.turn).lock_owned().await;
@@ -285,13 +282,15 @@ impl<C: Call> Turn<C> {
         }
     }
 
-    /// Ends the turn, if it has begun. If another group is prepared, it begins before this returns.
+    /// Ends the turn, after waiting for it. A group that waits for the next one goes on before this
+    /// returns.
     pub(super) async fn end(&mut self) {
+        self.wait().await;
         let State::Held(held) = mem::replace(&mut self.state, State::Ended) else { return };
         let another = {
             let mut queue = self.grouping.lock();
             queue.end_turn();
-            queue.unfinished += usize::from(!mem::replace(&mut self.has_ended, true));
+            queue.unfinished += 1;
             queue.preparing
         };
         drop(held);
@@ -315,16 +314,15 @@ impl<C: Call> Drop for Turn<C> {
         match self.state {
             State::Waiting(_) => queue.preparing = false,
             State::Held(_) => queue.end_turn(),
-            State::Ended => {}
+            State::Ended => queue.unfinished -= 1,
         }
-        queue.unfinished -= usize::from(self.has_ended);
     }
 }
 
 /// Has a call processed in the next group. A caller who hangs up before its group is collected has done
 /// nothing. From then on the group runs to its end. Calls that it leaves to transactions of their own can
-/// still be given up. `process` may prepare the group, waits for its turn, ends the turn, and answers each
-/// call.
+/// still be given up. `process` may prepare the group, waits for its turn, ends it once nothing more is
+/// done together, and answers each call.
 ///
 /// # Errors
 /// Returns the error that the call was answered with.

@@ -77,11 +77,9 @@ async fn confirm(services: Services, group: Vec<Waiting<OwnList>>, mut turn: Tur
     turn.wait().await;
     let (newest_first, oldest_first): (Vec<_>, Vec<_>) =
         group.into_iter().partition(|waiting| waiting.call.reads_newest_first());
-    let mut confirmed = vec![];
-    for (newest_first, lists) in [(true, newest_first), (false, oldest_first)] {
-        if lists.is_empty() {
-            continue;
-        }
+    let halves = [(true, newest_first), (false, oldest_first)].into_iter();
+    let mut halves = halves.filter(|(_, lists)| !lists.is_empty()).peekable();
+    while let Some((newest_first, lists)) = halves.next() {
         let page =
             |list: &OwnList| OwnPage { account: list.account, limit: list.page().fetch_limit() };
         let pages = lists.iter().map(|waiting| page(&waiting.call)).collect::<Vec<_>>();
@@ -93,11 +91,12 @@ async fn confirm(services: Services, group: Vec<Waiting<OwnList>>, mut turn: Tur
             tracing::warn!(%error, "confirming pages of tickets failed; they are read one by one");
             vec![]
         });
+        if halves.peek().is_none() {
+            turn.end().await;
+        }
         let states = states.into_iter().map(Some).chain(iter::repeat(None));
-        confirmed.extend(lists.into_iter().zip(states));
-    }
-    turn.end().await;
-    for (waiting, state) in confirmed {
-        waiting.answer(Ok(state));
+        for (waiting, state) in lists.into_iter().zip(states) {
+            waiting.answer(Ok(state));
+        }
     }
 }
