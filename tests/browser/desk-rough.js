@@ -946,6 +946,27 @@ async function saysAtOnceThatAViewIsNotThere(browser, { anna }) {
   await page.context().close();
 }
 
+async function showsNoFailureOfTheViewBefore(browser) {
+  const page = await work(browser, AGENT, "?view=mine");
+  await page.locator('a[aria-current="page"]', { hasText: "Assigned to me" }).waitFor();
+  const busy = { errors: [{ message: "busy", extensions: { code: "UNAVAILABLE", retryAfterSeconds: 600 } }] };
+  let isBusy = true;
+  const held = [];
+  await page.route("**/graphql", (route) => {
+    if (!mentions(route.request(), "query QueueRows")) return route.fallback();
+    return isBusy ? route.fulfill({ json: busy }) : held.push(route);
+  });
+  await page.getByRole("link", { name: "All open" }).click();
+  const failure = page.getByRole("alert").getByText("You can try again in");
+  await failure.waitFor();
+  isBusy = false;
+  await page.getByRole("link", { name: "Assigned to me" }).click();
+  await failure.waitFor({ state: "detached" });
+  await page.unroute("**/graphql");
+  for (const route of held) await route.fallback();
+  await page.context().close();
+}
+
 async function forgetsAViewThatIsNotShownAnyMore(browser, { anna }) {
   await anna.openTicket("In the view that is shown");
   const page = await work(browser, AGENT, "?view=open");
@@ -1394,7 +1415,7 @@ main("desk-rough", async (browser) => {
     keepsTheFocusAtWhatIsChanged, saysThatATicketIsBehind, returnsToTheSearchForPeople,
     beginsWithANoteThatWasNotSent, goesOnInTheFieldOfANote, keepsTheFieldThatHasTheCursor, keepsACannedAnswerOverTheEndOfASession, keepsWhatIsSearchedForOnEscape,
     keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
-    keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, staysWithTheNextTicketThatIsWritten, followsAgainAfterAFailure, readsAViewAgainAfterAFailure, saysAtOnceThatAViewIsNotThere, forgetsAViewThatIsNotShownAnyMore, showsAFollowUpOfTheOpenTicket, readsWhatStandsBesideATicketRarely,
+    keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, staysWithTheNextTicketThatIsWritten, followsAgainAfterAFailure, readsAViewAgainAfterAFailure, saysAtOnceThatAViewIsNotThere, showsNoFailureOfTheViewBefore, forgetsAViewThatIsNotShownAnyMore, showsAFollowUpOfTheOpenTicket, readsWhatStandsBesideATicketRarely,
     asksBeforeATextInADialogIsLost,
     namesATicketThatHasLeftTheList,
     printsTheFactsOfATicket,

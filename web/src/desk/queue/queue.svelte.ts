@@ -64,7 +64,7 @@ class Queue {
         this.failure = error;
       },
       wait: (error) => {
-        if (!this.isLoaded) this.failure = error;
+        if (!this.isLoaded || this.#isAwaited) this.failure = error;
       },
     });
     this.#following = following;
@@ -88,7 +88,11 @@ class Queue {
     }
     this.view = view;
     this.#isAwaited = true;
-    await this.reload();
+    // It is of the view before.
+    const hasFailed = this.failure !== null;
+    this.failure = null;
+    if (hasFailed) this.#following?.retry();
+    else await this.reload();
   }
 
   /** Reads the rows of the view again. After a failure it follows the events again too: they may have ended. */
