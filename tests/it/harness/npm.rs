@@ -1,14 +1,12 @@
 //! Node.js programs, with the modules that their lock files name.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
-use tokio::{process::Command, sync::Mutex};
-
-/// Held during an installation: two runs of npm in one folder would break it.
-static INSTALLING: Mutex<()> = Mutex::const_new(());
+use tokio::{process::Command, task::spawn_blocking};
 
 /// Installs the modules of a folder of the repository, unless an earlier run did; returns the
 /// folder that contains `node_modules`.
@@ -18,9 +16,11 @@ pub async fn install(source: &str) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
     let stamp = folder.join("installed.json");
     let lock = fs::read(source.join("package-lock.json")).unwrap();
-    let _guard = INSTALLING.lock().await;
+    fs::create_dir_all(&folder).unwrap();
+    // Two runs of npm in one folder would break it, also those of two processes.
+    let installing = File::create(folder.join("installing")).unwrap();
+    let _held = spawn_blocking(|| installing.lock().map(|()| installing)).await.unwrap().unwrap();
     if fs::read(&stamp).ok().as_ref() != Some(&lock) {
-        fs::create_dir_all(&folder).unwrap();
         for name in ["package.json", "package-lock.json", ".npmrc"] {
             fs::copy(source.join(name), folder.join(name)).unwrap();
         }
