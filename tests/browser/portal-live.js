@@ -309,9 +309,10 @@ async function reloadsQuietlyAfterAnUpgrade(browser, { anna }) {
   page.on("load", () => (loads += 1));
   // The new server has the page under another name.
   await page.route(origin, async (route) => {
-    // It may reuse a connection to the server that was killed.
-    const response = await route.fetch({ maxRetries: 3 });
-    await route.fulfill({ response, body: (await response.text()).replace(/\/assets\/portal-/, "/assets/portal-new-") });
+    // It may reuse a connection to the server that was killed. While there is none, a page is told so.
+    const response = await route.fetch({ maxRetries: 3 }).catch(() => null);
+    if (!response) return route.abort();
+    return route.fulfill({ response, body: (await response.text()).replace(/\/assets\/portal-/, "/assets/portal-new-") });
   });
   const reconnect = async () => {
     line.isRefused = true;
@@ -321,9 +322,10 @@ async function reloadsQuietlyAfterAnUpgrade(browser, { anna }) {
     line.isRefused = false;
     await lost(page).waitFor({ state: "detached" });
   };
-  const asked = page.waitForRequest(origin);
+  const answered = page.waitForResponse(origin);
   await reconnect();
-  await asked;
+  await (await answered).finished();
+  await painted(page);
   assert.equal(loads, 0, "nobody is interrupted");
   // The next page is one of the new portal.
   const loaded = page.waitForEvent("load");
