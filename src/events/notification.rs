@@ -303,10 +303,10 @@ impl NotificationStream {
     async fn wait(&mut self) {
         let left = self.session.time_left(self.log.ambient.now());
         tokio::select! {
-            woken = self.waker.woken() => {
-                // A mark delays the timed checkpoint, which reads what no wake tells of.
-                self.unread |= woken.is_notified || woken.has_read;
-                self.has_read |= woken.has_read;
+            has_read = self.waker.woken() => {
+                // Also for a mark: it delays the timed checkpoint, which reads what no wake tells of.
+                self.unread = true;
+                self.has_read |= has_read;
             }
             () = self.registration.buffer().filled() => {}
             () = time::sleep(CHECKPOINT_INTERVAL.min(left)) => {

@@ -20,32 +20,18 @@ pub(super) struct NotifiedAccounts(Mutex<State>);
 struct State {
     /// Notifications up to this position have been announced.
     up_to: i64,
-    streams: HashMap<AccountId, watch::Sender<Wakes>>,
+    /// How often the account has read something. Notifications wake its streams and change nothing.
+    streams: HashMap<AccountId, watch::Sender<u64>>,
 }
 
-/// How often the streams of an account were woken, by reason.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Wakes {
-    notified: u64,
-    read: u64,
-}
-
-/// Why a stream is woken.
-pub(super) struct Woken {
-    /// There may be notifications.
-    pub(super) is_notified: bool,
-    /// The account has read something.
-    pub(super) has_read: bool,
-}
-
-/// Wakes one stream when there may be notifications for its account, or its account has read some.
+/// Wakes one stream when there may be notifications for its account, or the account has read something.
 pub(super) struct NotificationWaker {
     accounts: Arc<NotifiedAccounts>,
     account: AccountId,
-    /// What the stream was woken for.
-    seen: Wakes,
+    /// How often the account had read something when the stream was last woken.
+    reads: u64,
     /// `Some` until this is dropped.
-    wakes: Option<watch::Receiver<Wakes>>,
+    woken: Option<watch::Receiver<u64>>,
 }
 
 impl NotifiedAccounts {
@@ -57,9 +43,9 @@ impl NotifiedAccounts {
     /// Returns a waker for a stream of an account. The stream must read what is stored after this.
     pub(super) fn watch(self: &Arc<Self>, account: AccountId) -> NotificationWaker {
         let mut state = self.lock();
-        let wakes = state.streams.entry(account).or_default().subscribe();
-        let seen = *wakes.borrow();
-        NotificationWaker { accounts: Arc::clone(self), account, seen, wakes: Some(wakes) }
+        let woken = state.streams.entry(account).or_default().subscribe();
+        let reads = *woken.borrow();
+        NotificationWaker { accounts: Arc::clone(self), account, reads, woken: Some(woken) }
     }
 
     /// Returns the position up to which notifications have been announced, all of which are stored.
@@ -79,7 +65,7 @@ impl NotifiedAccounts {
     pub(super) fn announce(&self, up_to: i64, accounts: Option<&[AccountId]>) {
         let mut state = self.lock();
         state.up_to = up_to;
-        let wake = |stream: &watch::Sender<Wakes>| stream.send_modify(|wakes| wakes.notified += 1);
+        let wake = |stream: &watch::Sender<u64>| stream.send_modify(|_| {});
         match accounts {
             None => state.streams.values().for_each(wake),
             Some(accounts) => {
@@ -91,7 +77,7 @@ impl NotifiedAccounts {
     /// Wakes the streams of an account that has read something.
     pub(super) fn announce_read(&self, account: AccountId) {
         if let Some(stream) = self.lock().streams.get(&account) {
-            stream.send_modify(|wakes| wakes.read += 1);
+            stream.send_modify(|reads| *reads += 1);
         }
     }
 
@@ -101,18 +87,16 @@ impl NotifiedAccounts {
 }
 
 impl NotificationWaker {
-    /// Waits until there is something that was not there when this was last called.
-    pub(super) async fn woken(&mut self) -> Woken {
-        let before = self.seen;
-        if let Some(wakes) = &mut self.wakes {
+    /// Waits until there may be something that was not there when this was last called. Returns
+    /// whether the account has read something.
+    pub(super) async fn woken(&mut self) -> bool {
+        let before = self.reads;
+        if let Some(woken) = &mut self.woken {
             // The sender exists as long as this does.
-            let _ = wakes.changed().await;
-            self.seen = *wakes.borrow_and_update();
+            let _ = woken.changed().await;
+            self.reads = *woken.borrow_and_update();
         }
-        Woken {
-            is_notified: self.seen.notified != before.notified,
-            has_read: self.seen.read != before.read,
-        }
+        self.reads != before
     }
 }
 
@@ -120,7 +104,7 @@ impl Drop for NotificationWaker {
     fn drop(&mut self) {
         let mut state = self.accounts.lock();
         // Before others count the receivers.
-        drop(self.wakes.take());
+        drop(self.woken.take());
         let last = state.streams.get(&self.account).is_some_and(|it| it.receiver_count() == 0);
         if last {
             state.streams.remove(&self.account);
