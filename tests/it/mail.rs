@@ -204,7 +204,7 @@ async fn a_permanently_refused_mail_is_not_retried_and_delays_no_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_is_delivered_although_the_mail_server_is_busy_stalls_or_hangs_up() {
-    let fixture = MailFixture::start().await;
+    let fixture = MailFixture::start_with(&[("mail.timeout_seconds", "1")]).await;
     // The first two attempts open new connections, so they reach the greeting.
     fixture.smtp.script([
         Behaviour::Greet("554 5.3.2 not now"),

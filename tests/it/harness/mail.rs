@@ -4,14 +4,14 @@ use ticketwire::domain::account::Role;
 
 use super::{Client, TestServer, smtp::Smtp};
 
-/// Mail settings for an SMTP URL: no window, and a timeout of one second.
+/// Mail settings for an SMTP URL: no window.
 pub fn settings(url: &str) -> Vec<(&'static str, String)> {
     [
         ("mail.smtp_url", url),
         ("mail.from", "Help Desk <desk@example.com>"),
         ("mail.signing_key", "0123456789abcdef0123456789abcdef"),
         ("mail.window_seconds", "0"),
-        ("mail.timeout_seconds", "1"),
+        ("mail.timeout_seconds", "20"),
         ("links.base_url", "https://desk.example.com"),
         ("links.ticket", "https://portal.example.com/tickets/{number}"),
         ("mail.staff_addresses", "sales=sales@example.com"),
