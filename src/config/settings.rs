@@ -419,7 +419,8 @@ section! {
         /// The same for one account.
         uploads_per_account: usize = "5", 1..=100_000;
         /// The largest number of files of one account that are being received or are not attached to
-        /// anything yet, on all nodes. Not less than `attachments.max_files`.
+        /// anything yet, on all nodes. Not less than `attachments.max_files`. Files of `uploadFile`
+        /// count only while they are being received: an account keeps at most 100 of them.
         unused_files_per_account: u32 = "50", 1..=100_000;
         /// The largest total size of the files that one customer uploads at once, in bytes, on all nodes.
         /// The same size becomes free again within 24 hours, evenly. Files that are deleted count too.

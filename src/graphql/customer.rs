@@ -16,8 +16,8 @@ use crate::service::{
 #[derive(InputObject)]
 pub struct ProvisionCustomerInput {
     /// Your identifier for the customer, such as a customer number: unique, unchanging, 1 to
-    /// 255 characters. Fails with `TAKEN` if the account with this id has become a member of
-    /// staff.
+    /// 255 characters. Upper and lower case differ, and spaces around it are removed. Fails with
+    /// `TAKEN` if the account with this id has become a member of staff.
     external_id: String,
     /// The e-mail address: at most 254 characters, stored in lower case. Fails with `TAKEN` if
     /// another customer or a member of staff has it. Another address than before ends the

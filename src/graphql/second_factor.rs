@@ -477,7 +477,8 @@ impl SecondFactorMutation {
 
     /// Removes all second factors and recovery codes of an account whose owner has lost them.
     /// Admins only. The sessions of the account end, and its owner is notified by mail. Fails
-    /// with `NOT_FOUND` if there is no such account. `ERASED` means that the account was erased.
+    /// with `NOT_FOUND` if there is no such account. `ERASED` means that the account was erased,
+    /// `NOT_AVAILABLE` that it has no second factor.
     ///
     /// `REAUTHENTICATION_REQUIRED` if you neither signed in nor called `reauthenticate` in the last
     /// 10 minutes. For your own account: `REAUTHENTICATION_REQUIRED` if you have not called

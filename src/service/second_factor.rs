@@ -355,7 +355,8 @@ pub async fn regenerate_recovery_codes(
 ///
 /// # Errors
 /// Returns an error if the actor is not an admin or the account does not exist, and a user error if it
-/// was erased or they must [re-authenticate](super::reauthentication::reauthenticate) first.
+/// was erased or has no second factor or they must
+/// [re-authenticate](super::reauthentication::reauthenticate) first.
 pub async fn reset(
     actor: &Actor,
     services: &Services,
@@ -373,8 +374,14 @@ pub async fn reset(
             let (account, _) = staff::lock(actor, db, id, now).await?;
             staff::require_not_erased(&account)
                 .map_err(|error| UserError { field: vec!["accountId"], ..error })?;
+            let mut removed = false;
             for method in [Method::Authenticator, Method::Email] {
-                second_factor::remove(db, account.id, method).await?;
+                removed |= second_factor::remove(db, account.id, method).await?;
+            }
+            if !removed {
+                let message = "This account has no second factor. Nothing has changed.";
+                let code = UserErrorCode::NotAvailable;
+                return Err(UserError::new("accountId", code, message).into());
             }
             second_factor::set_recovery_codes(db, account.id, &[]).await?;
             let event = AccountEvent::SecondFactorsReset {};

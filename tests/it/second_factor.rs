@@ -598,6 +598,13 @@ async fn an_admin_can_reset_a_customers_second_factors() {
     let reply = anna.send("{ viewer { name } }", json!({})).await;
     assert_eq!(*reply.at("/errors/0/extensions/code"), "UNAUTHENTICATED");
     fixture.smtp.nth(1, "removed all second factors").await;
+    // Without a second factor, nothing changes.
+    let anna = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
+    let events = "{ viewer { securityEvents { nodes { id } } } }";
+    let before = anna.ok(events, json!({})).await;
+    let none = admin.send(reset, input.clone()).await;
+    assert_eq!(none.user_errors("resetSecondFactors"), ["NOT_AVAILABLE"], "{}", none.body);
+    assert_eq!(anna.ok(events, json!({})).await, before);
     crate::erasure::reauthenticate(&admin).await;
     crate::erasure::erase(&admin, input["input"]["accountId"].as_str().unwrap(), "KEEP").await;
     let erased = admin.send(reset, input).await;
@@ -619,6 +626,8 @@ async fn the_command_line_can_reset_second_factors() {
     let reset = run("anna@example.com").await;
     assert!(reset.success, "{}", reset.stderr);
     assert!(sign_in(&server, "anna@example.com").await["session"].is_object());
+    let none = run("anna@example.com").await;
+    assert!(!none.success && none.stderr.contains("no second factor"), "{}", none.stderr);
     server.stop().await;
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use ticketwire::domain::{account::Role, service_token::Scope};
 use tokio::time;
 
+use super::second_factor::with_authenticator;
 use crate::harness::{
     Client, TestServer,
     client::Reply,
@@ -570,6 +571,7 @@ async fn an_admin_proves_who_they_are_before_they_change_who_has_access() {
     let fixture = MailFixture::start().await;
     let (server, ilya) = (&fixture.server, fixture.server.sign_up("Ilya", Role::Admin).await);
     let (anna, boris) = (fixture.anna.account_id().await, fixture.boris.account_id().await);
+    with_authenticator(server, &fixture.boris).await;
     let token = json!({ "name": "panel", "scopes": ["CREATE_HANDOFFS"] });
     let changes = [
         (CREATE, person("olga@example.com")),

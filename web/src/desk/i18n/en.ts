@@ -218,6 +218,7 @@ const en = {
   "manage.enable": "Enable the account",
   "manage.resetFactors": "Remove all second factors",
   "manage.resetHelp": "All second factors and recovery codes of {name} are removed, and the sessions end. You can't undo this.",
+  "manage.noFactors": "This account has no second factor.",
   "manage.erase": "Erase the account",
 
   "eraseAccount.title": "Erase the account of {name}",

@@ -209,6 +209,7 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "manage.enable": "Включить учётную запись",
   "manage.resetFactors": "Удалить все вторые факторы",
   "manage.resetHelp": "{name}: все вторые факторы и резервные коды будут удалены, а сеансы завершены. Отменить это нельзя.",
+  "manage.noFactors": "У этой учётной записи нет второго фактора.",
   "manage.erase": "Стереть учётную запись",
 
   "eraseAccount.title": "Стереть учётную запись: {name}",
