@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::{comment, ids::TicketId},
-    service::{self, comment::NewComment, meanwhile::SeenUpTo},
+    service::{self, comment::NewComment, seen_up_to::SeenUpTo},
 };
 
 /// Who can read a comment.

@@ -47,7 +47,7 @@ use crate::{
     },
     service::{
         self, UserErrorCode,
-        meanwhile::SeenUpTo,
+        seen_up_to::SeenUpTo,
         ticket::{NewTicket, TicketChanges},
     },
 };

@@ -1,7 +1,7 @@
 //! The one way in which what people do to a ticket is written.
 //!
 //! A change is decided on a ticket that was read without a lock, or as this node has just written it
-//! (`written.rs`), and written by a statement that compares what the decision was made on. If the ticket
+//! (`written_tickets.rs`), and written by a statement that compares what the decision was made on. If the ticket
 //! has changed in between or is locked, the change is decided again: first on the ticket as it is read,
 //! then on the locked ticket. A ticket that was not read refuses nothing. Changes that arrive together
 //! are written together (`grouping.rs`): each is decided on the ticket as those before it leave it. A
@@ -18,12 +18,12 @@ use chrono::TimeDelta;
 use super::{
     ServiceError, Services,
     grouping::{Turn, Waiting, log_failure, repeated, submit},
-    meanwhile::check_nothing_said,
-    queued::{Change, Made},
     rate_limit::{self, too_frequent, write_bucket},
+    seen_up_to::check_nothing_said,
     session::{CurrentRoles, ensure_unchanged},
+    ticket_writes::{Change, Made},
     upload,
-    used::Used,
+    used_terms::UsedTerms,
 };
 use crate::{
     db::{
@@ -60,7 +60,7 @@ struct Group {
     /// The epoch in which they were written.
     epoch: Option<i32>,
     decided: Vec<Decided>,
-    used: Used,
+    used: UsedTerms,
     /// Those that are decided again, in a group of their own, on tickets that it reads.
     again: Vec<Waiting<Change>>,
     /// Those that the group cannot decide: they are made after it, one by one.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, change,
     idempotency::{IdempotentCall, fingerprint},
-    meanwhile::SeenUpTo,
     merged,
-    queued::{Change, CountedWrite, Made, Write},
+    seen_up_to::SeenUpTo,
     ticket,
+    ticket_writes::{Change, CountedWrite, Made, Write},
     upload::{self, Upload},
     validation::Validation,
 };

@@ -2,9 +2,8 @@
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account,
-    comment as comments, merged,
-    queued::{CountedWrite, Write},
-    rate_limit, redaction, ticket,
+    comment as comments, merged, rate_limit, redaction, ticket,
+    ticket_writes::{CountedWrite, Write},
     validation::Validation,
 };
 use crate::{

@@ -2,9 +2,9 @@
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account,
-    meanwhile::{SeenUpTo, check_nothing_said},
     merged::continues_in,
     rate_limit,
+    seen_up_to::{SeenUpTo, check_nothing_said},
     session::ensure_unchanged,
     ticket::{public_event, require_staff},
     ticket_invitation::{mail, too_many_participants},

@@ -1,9 +1,8 @@
 //! Notifications, and which of them have been read.
 
 use super::{
-    ServiceError, Services, authorise,
-    queued::{CountedWrite, Write},
-    rate_limit,
+    ServiceError, Services, authorise, rate_limit,
+    ticket_writes::{CountedWrite, Write},
 };
 use crate::{
     db::{feed, notification},

@@ -9,11 +9,11 @@ use super::{
     change::public_event,
     follow_up,
     grouping::{Turn, Waiting, log_failure, repeated, submit},
-    queued::{Made, Opening},
     rate_limit::{count_write, too_frequent, uncount_write, write_bucket},
     session::ensure_unchanged,
+    ticket_writes::{Made, Opening},
     upload,
-    used::Used,
+    used_terms::UsedTerms,
 };
 use crate::{
     db::{
@@ -79,7 +79,7 @@ async fn process(services: Services, group: Vec<Waiting<Opening>>, mut turn: Tur
 
 /// Separates calls that use the key or a file of an earlier one: those are made after it.
 fn separate(group: Vec<Waiting<Opening>>) -> (Vec<Waiting<Opening>>, Vec<Waiting<Opening>>) {
-    let mut used = Used::default();
+    let mut used = UsedTerms::default();
     group.into_iter().partition(|waiting| used.add(&waiting.call.terms()))
 }
 

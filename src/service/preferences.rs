@@ -2,8 +2,8 @@
 
 use super::{
     ServiceError, Services, account, authorise_account,
-    queued::{CountedWrite, Write},
     rate_limit::count_write,
+    ticket_writes::{CountedWrite, Write},
 };
 use crate::{
     db::{DbError, preferences},

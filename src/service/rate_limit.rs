@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     ServiceError, Services,
     password_places::PasswordPlace,
-    queued::{CountedWrite, Write},
+    ticket_writes::{CountedWrite, Write},
 };
 use crate::{
     db::{

@@ -10,14 +10,14 @@ use super::{
     look_ups::LookUps,
     own_tickets::cache::{OwnList, OwnTicketsCache},
     password_places::PasswordPlaces,
-    posted::PostedComments,
-    queued::{Change, Opening},
+    posted_comments::PostedComments,
     session::cache::SessionCache,
     settings::{Branding, Settings},
     single_changes::SingleChanges,
     ticket_list::cache::TicketCache,
+    ticket_writes::{Change, Opening},
     timeline::cache::TimelineCache,
-    written::WrittenTickets,
+    written_tickets::WrittenTickets,
 };
 use crate::{
     crypto::{password::Passwords, seal::Keyring, signing::SigningKey},

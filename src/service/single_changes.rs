@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::{grouping::Waiting, queued::Change};
+use super::{grouping::Waiting, ticket_writes::Change};
 use crate::domain::ids::TicketId;
 
 /// The changes that are made one by one, of each ticket in turn: a ticket that others keep locked holds

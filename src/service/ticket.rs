@@ -4,10 +4,10 @@ pub(super) use super::change::public_event;
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, change,
     idempotency::{IdempotentCall, fingerprint},
-    meanwhile::{SeenUpTo, check_nothing_said},
     merged, opening,
-    queued::{Change, CountedWrite, Made, Opening, Write},
+    seen_up_to::{SeenUpTo, check_nothing_said},
     session::ensure_unchanged,
+    ticket_writes::{Change, CountedWrite, Made, Opening, Write},
     upload::{self, Upload},
     validation::Validation,
 };

@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, authorise,
-    queued::{CountedWrite, Write},
-    rate_limit,
+    ServiceError, Services, UserError, UserErrorCode, authorise, rate_limit,
+    ticket_writes::{CountedWrite, Write},
 };
 use crate::{
     db::{ticket as tickets, unread},

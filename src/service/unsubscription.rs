@@ -2,9 +2,8 @@
 //! signed in. The link needs no sign-in, because mail programs follow it automatically.
 
 use super::{
-    ServiceError, Services, account, authorise,
-    queued::{CountedWrite, Write},
-    rate_limit,
+    ServiceError, Services, account, authorise, rate_limit,
+    ticket_writes::{CountedWrite, Write},
 };
 use crate::{
     db::{Connection, DbError, account as accounts, delivery, ticket, unsubscription},

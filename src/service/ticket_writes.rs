@@ -1,10 +1,10 @@
-//! What waits on a node to be written together with others.
+//! What callers write to tickets: changes, and tickets to open.
 
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{ServiceError, grouping::Call, idempotency::IdempotentCall, meanwhile::SeenUpTo};
+use super::{ServiceError, grouping::Call, idempotency::IdempotentCall, seen_up_to::SeenUpTo};
 use crate::{
     db::event::{Files, NewTicketEvent, Seen, Terms},
     domain::{

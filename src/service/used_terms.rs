@@ -9,12 +9,12 @@ use crate::{
 
 /// Idempotency keys and files that calls of a group use. One statement can use each once.
 #[derive(Default)]
-pub(super) struct Used {
+pub(super) struct UsedTerms {
     keys: HashSet<(AccountId, String)>,
     files: HashSet<AttachmentId>,
 }
 
-impl Used {
+impl UsedTerms {
     /// Adds what a call uses. Returns `false`, and adds nothing, if an earlier call or the call
     /// itself uses some of it already.
     pub(super) fn add(&mut self, terms: &Terms<'_>) -> bool {
