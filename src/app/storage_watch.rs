@@ -1,11 +1,9 @@
 //! What a node knows about the storage of attachments. It is read by one call at a time: each
 //! call on a shared folder whose server does not answer blocks a thread.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     sync::Mutex as AsyncMutex,
     task::{JoinHandle, spawn_blocking},
@@ -96,12 +94,12 @@ impl StorageWatch {
 
     /// Returns the id of the storage. `None` if there is none, or if [`problem`](Self::problem) says why.
     pub fn id(&self) -> Option<Uuid> {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).id
+        self.0.known.lock().id
     }
 
     /// Returns why the storage could not be read, or is not that of the installation.
     pub fn problem(&self) -> Option<String> {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).problem.clone()
+        self.0.known.lock().problem.clone()
     }
 
     /// Reads the state, for at most five seconds. A problem is logged when it begins. The storage must be
@@ -118,7 +116,7 @@ impl StorageWatch {
         };
         self.0.metrics.set_storage_free_bytes(free);
         self.0.metrics.set_storage_up(id.is_ok());
-        let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.known.lock();
         if let Err(problem) = &id
             && known.problem.as_ref() != Some(problem)
         {

@@ -1,8 +1,7 @@
 //! Events that this node has placed. They reach its tailer without being read from the database again, and
 //! other nodes are notified of them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::placing::{PlacedEvents, Placing};
@@ -46,7 +45,7 @@ impl FeedHints {
     /// Passes on events that were placed and committed.
     pub fn placed(&self, events: PlacedEvents) {
         self.unannounced.notify_one();
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         if events.waited {
             waiting.read = true;
         } else if waiting.placed.len() < MAX_BATCHES {
@@ -60,7 +59,7 @@ impl FeedHints {
 
     /// The feed may have grown by events of other nodes.
     pub fn grown(&self) {
-        self.lock().read = true;
+        self.waiting.lock().read = true;
         self.woken.notify_one();
     }
 
@@ -87,10 +86,6 @@ impl FeedHints {
 
     /// Takes what waits.
     pub fn take(&self) -> Waiting {
-        std::mem::take(&mut *self.lock())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        std::mem::take(&mut *self.waiting.lock())
     }
 }

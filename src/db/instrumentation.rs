@@ -4,13 +4,14 @@ use std::{
     fmt::{self, Display, Write},
     future,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use diesel::connection::{Instrumentation, InstrumentationEvent};
+use parking_lot::Mutex;
 use tokio::time;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Span, field::Empty};
@@ -78,16 +79,12 @@ impl Watch {
     }
 
     fn start(&self) {
-        *self.began() = Some(Instant::now());
+        *self.began.lock() = Some(Instant::now());
     }
 
     /// Returns when the statement began that has ended.
     fn finish(&self) -> Option<Instant> {
-        self.began().take()
-    }
-
-    fn began(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.began.lock().unwrap_or_else(PoisonError::into_inner)
+        self.began.lock().take()
     }
 
     /// Waits until a statement has exceeded the limit. Returns when it began.
@@ -95,7 +92,7 @@ impl Watch {
         let Some(limit) = self.limit else { return future::pending().await };
         loop {
             time::sleep(CHECK_EVERY).await;
-            let began = *self.began();
+            let began = *self.began.lock();
             if let Some(began) = began.filter(|began| began.elapsed() > limit) {
                 return began;
             }

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,6 +19,7 @@ use diesel_async::{
     },
 };
 use futures_util::{FutureExt as _, StreamExt as _, stream};
+use parking_lot::Mutex;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -518,11 +519,11 @@ struct Silence(Arc<Mutex<Option<Instant>>>);
 
 impl Silence {
     fn record(&self, began: Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
+        *self.0.lock() = Some(began);
     }
 
     fn affects(&self, last_used: Instant) -> bool {
-        let began = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = *self.0.lock();
         began.is_some_and(|began| last_used < began)
     }
 }

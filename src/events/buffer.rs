@@ -7,11 +7,13 @@ use std::{
     collections::VecDeque,
     future::poll_fn,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::domain::event::{FeedEvent, Subject};
 
@@ -63,7 +65,7 @@ impl SubscriberBuffer {
 
     /// Takes out the oldest control signal.
     pub(super) fn take_signal(&self) -> Option<ControlSignal> {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         let signal = queue.signals.pop_front();
         self.has_signal.store(!queue.signals.is_empty(), Ordering::Release);
         signal
@@ -71,7 +73,7 @@ impl SubscriberBuffer {
 
     /// Takes out the next event, unless a control signal waits or the buffer has overflowed.
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Buffered> {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         if !queue.signals.is_empty() {
             return Poll::Ready(Buffered::Signal);
         }
@@ -87,13 +89,13 @@ impl SubscriberBuffer {
 
     /// Returns whether nothing waits for the stream.
     pub(super) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.queue.lock().is_empty()
     }
 
     /// Waits until something waits for the stream.
     pub(super) async fn filled(&self) {
         poll_fn(|cx| {
-            let mut queue = self.lock();
+            let mut queue = self.queue.lock();
             if !queue.is_empty() {
                 return Poll::Ready(());
             }
@@ -105,7 +107,7 @@ impl SubscriberBuffer {
 
     /// Adds an event. Returns whether it made the buffer overflow.
     pub(super) fn push(&self, event: &Arc<FeedEvent>) -> bool {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         let mut overflows = false;
         if let Subject::Account(_) = event.event.subject {
             queue.signals.push_back(ControlSignal::AccountEvent(Arc::clone(event)));
@@ -122,15 +124,11 @@ impl SubscriberBuffer {
 
     /// Drops the events, and adds a signal that the feed was rewound to a position.
     pub(super) fn rewind(&self, pos: i64) {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         queue.events = VecDeque::new();
         queue.signals.push_back(ControlSignal::RewoundTo(pos));
         self.has_signal.store(true, Ordering::Release);
         wake(queue);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

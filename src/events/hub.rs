@@ -1,11 +1,9 @@
 //! The streams of this node. The tailer publishes events in the order of the feed, and the hub
 //! distributes each to the buffers of the streams that it may concern.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-};
+use std::{collections::HashMap, sync::Arc};
 
+use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::{
@@ -63,7 +61,7 @@ impl Hub {
 
     /// Returns the cursor of the last published event, in the current epoch.
     pub(super) fn cursor(&self) -> Cursor {
-        self.read().cursor()
+        self.state.read().cursor()
     }
 
     /// Watches the position of the last published event.
@@ -73,12 +71,12 @@ impl Hub {
 
     /// Returns the epochs of the feed, oldest first.
     pub(super) fn epochs(&self) -> Vec<Epoch> {
-        self.read().epochs.clone()
+        self.state.read().epochs.clone()
     }
 
     /// Returns whether the hub has an epoch with this tag.
     pub(super) fn knows_epoch(&self, tag: i32) -> bool {
-        self.read().epochs.iter().any(|epoch| epoch.tag == tag)
+        self.state.read().epochs.iter().any(|epoch| epoch.tag == tag)
     }
 
     /// Replaces the epochs by those in the database, whose feed ends at `end`. If a new one starts
@@ -86,7 +84,7 @@ impl Hub {
     /// If the new history is too long to be published again, the hub continues at its end and has
     /// all streams resync.
     pub(super) fn set_epochs(&self, epochs: Vec<Epoch>, end: i64) {
-        let mut state = self.write();
+        let mut state = self.state.write();
         let new = epochs.iter().filter(|epoch| !state.epochs.contains(epoch));
         let rewound_to = new.map(|epoch| epoch.start_pos).min().filter(|&start| start < state.head);
         state.epochs = epochs;
@@ -108,7 +106,7 @@ impl Hub {
         if events.is_empty() {
             return Ok(());
         }
-        let mut state = self.write();
+        let mut state = self.state.write();
         for event in events {
             let (head, pos) = (state.head, event.cursor.pos);
             if pos != head + 1 {
@@ -138,7 +136,7 @@ impl Hub {
 
     /// Registers a buffer under topics. It receives every event after the returned cursor.
     pub(super) fn register(&self, topics: &[Topic], buffer: &Arc<SubscriberBuffer>) -> Cursor {
-        let mut state = self.write();
+        let mut state = self.state.write();
         for topic in topics {
             state.topics.entry(*topic).or_default().push(Arc::clone(buffer));
         }
@@ -147,7 +145,7 @@ impl Hub {
 
     /// Removes a buffer from the topics under which it is registered.
     pub(super) fn unregister(&self, topics: &[Topic], buffer: &Arc<SubscriberBuffer>) {
-        let mut state = self.write();
+        let mut state = self.state.write();
         for topic in topics {
             if let Some(buffers) = state.topics.get_mut(topic) {
                 buffers.retain(|other| !Arc::ptr_eq(other, buffer));
@@ -160,7 +158,7 @@ impl Hub {
 
     /// Returns events from memory. See [`Ring::following`].
     pub(super) fn following(&self, after: i64, limit: usize) -> Vec<Arc<FeedEvent>> {
-        self.read().ring.following(after, limit)
+        self.state.read().ring.following(after, limit)
     }
 
     /// Replays events from memory. See [`Ring::replay`].
@@ -171,15 +169,7 @@ impl Hub {
         until: i64,
         limit: usize,
     ) -> Option<Vec<Arc<FeedEvent>>> {
-        self.read().ring.replay(scope, after, until, limit)
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.read().ring.replay(scope, after, until, limit)
     }
 }
 

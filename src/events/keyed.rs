@@ -4,8 +4,10 @@ use std::{
     collections::HashMap,
     hash::Hash,
     ops::Deref,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
+
+use parking_lot::Mutex;
 
 type Values<K, V> = HashMap<K, Weak<InUse<K, V>>>;
 
@@ -25,7 +27,7 @@ impl<K: Copy + Eq + Hash, V> Keyed<K, V> {
     where
         V: Default,
     {
-        let mut values = self.lock();
+        let mut values = self.0.lock();
         if let Some(value) = values.get(&key).and_then(Weak::upgrade) {
             return value;
         }
@@ -33,10 +35,6 @@ impl<K: Copy + Eq + Hash, V> Keyed<K, V> {
         let value = Arc::new(InUse { all, key, value: V::default() });
         values.insert(key, Arc::downgrade(&value));
         value
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Values<K, V>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -56,7 +54,7 @@ impl<K: Copy + Eq + Hash, V> Deref for InUse<K, V> {
 
 impl<K: Copy + Eq + Hash, V> Drop for InUse<K, V> {
     fn drop(&mut self) {
-        let mut values = self.all.lock();
+        let mut values = self.all.0.lock();
         // Somebody may use a new value already.
         if values.get(&self.key).is_some_and(|value| value.strong_count() == 0) {
             values.remove(&self.key);
@@ -72,11 +70,11 @@ mod tests {
     fn those_who_use_a_key_share_its_value_and_leave_nothing() {
         let keyed = Keyed::<u8, Mutex<u8>>::default();
         let (one, two, other) = (keyed.get(1), keyed.get(1), keyed.get(2));
-        *one.lock().unwrap() = 7;
-        assert_eq!((*two.lock().unwrap(), *other.lock().unwrap()), (7, 0));
+        *one.lock() = 7;
+        assert_eq!((*two.lock(), *other.lock()), (7, 0));
         drop(one);
-        assert_eq!(*keyed.get(1).lock().unwrap(), 7);
+        assert_eq!(*keyed.get(1).lock(), 7);
         drop((two, other));
-        assert!(keyed.lock().is_empty());
+        assert!(keyed.0.lock().is_empty());
     }
 }

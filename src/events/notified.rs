@@ -5,11 +5,9 @@
 //! stream reads what is stored, and also does so before each checkpoint. Nobody announces
 //! read marks to other nodes: their streams find them there.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::domain::ids::AccountId;
@@ -42,7 +40,7 @@ impl NotifiedAccounts {
 
     /// Returns a waker for a stream of an account. The stream must read what is stored after this.
     pub(super) fn watch(self: &Arc<Self>, account: AccountId) -> NotificationWaker {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         let woken = state.streams.entry(account).or_default().subscribe();
         let reads = *woken.borrow();
         NotificationWaker { accounts: Arc::clone(self), account, reads, woken: Some(woken) }
@@ -50,20 +48,20 @@ impl NotifiedAccounts {
 
     /// Returns the position up to which notifications have been announced, all of which are stored.
     pub(super) fn up_to(&self) -> i64 {
-        self.lock().up_to
+        self.0.lock().up_to
     }
 
     /// Returns the position up to which notifications have been announced. `None` if there is no
     /// stream to wake.
     pub(super) fn announced(&self) -> Option<i64> {
-        let state = self.lock();
+        let state = self.0.lock();
         (!state.streams.is_empty()).then_some(state.up_to)
     }
 
     /// Wakes the streams of these accounts, or all streams if `accounts` is `None`: notifications
     /// up to a position are stored.
     pub(super) fn announce(&self, up_to: i64, accounts: Option<&[AccountId]>) {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         state.up_to = up_to;
         let wake = |stream: &watch::Sender<u64>| stream.send_modify(|_| {});
         match accounts {
@@ -76,13 +74,9 @@ impl NotifiedAccounts {
 
     /// Wakes the streams of an account that has read something.
     pub(super) fn announce_read(&self, account: AccountId) {
-        if let Some(stream) = self.lock().streams.get(&account) {
+        if let Some(stream) = self.0.lock().streams.get(&account) {
             stream.send_modify(|reads| *reads += 1);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,7 +96,7 @@ impl NotificationWaker {
 
 impl Drop for NotificationWaker {
     fn drop(&mut self) {
-        let mut state = self.accounts.lock();
+        let mut state = self.accounts.0.lock();
         // Before others count the receivers.
         drop(self.woken.take());
         let last = state.streams.get(&self.account).is_some_and(|it| it.receiver_count() == 0);

@@ -4,12 +4,9 @@
 //! shows what it receives, its own announcements included, so that all nodes show the same in the
 //! same order. An announcement can be lost. The next one, at most ten seconds later, makes up for it.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     sync::watch,
     time::{self, MissedTickBehavior},
@@ -75,7 +72,7 @@ impl Presence {
         let client = ClientId::new(session, client);
         let (node, sequence, age) = (self.node, 0, 0);
         let call = Announcement { node, ticket, account, session, client, activity, sequence, age };
-        let begun = self.lock().board.begin_announcement(call, self.ambient.now());
+        let begun = self.state.lock().board.begin_announcement(call, self.ambient.now());
         match begun {
             Some(announcement) => self.send(database, announcement).await,
             None => Ok(()),
@@ -85,14 +82,14 @@ impl Presence {
     async fn send(&self, database: &Database, announcement: Announcement) -> Result<(), DbError> {
         let announced =
             async { presence::announce(&mut *database.read().await?, &announcement).await };
-        announced.await.inspect_err(|_| self.lock().board.cancel_announcement(&announcement))
+        announced.await.inspect_err(|_| self.state.lock().board.cancel_announcement(&announcement))
     }
 
     /// Receives an announcement of any node. One that this version cannot read is ignored.
     pub(super) fn receive(&self, payload: &str) {
         let Some(announcement) = Announcement::decode(payload) else { return };
         let (is_own, now) = (announcement.node == self.node, self.ambient.now());
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.board.receive(&announcement, is_own, now) {
             state.wake([announcement.ticket]);
         }
@@ -101,7 +98,7 @@ impl Presence {
     /// Removes the people whose session has ended or who are no longer staff.
     pub(super) fn on_event(&self, event: &Event) {
         let Some(account) = event.account() else { return };
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let tickets = match account.event.session_effect() {
             SessionEffect::Ended(session) => state.board.end_session(session),
             SessionEffect::RoleChanged(role) if !role.is_staff() => {
@@ -135,7 +132,7 @@ impl Presence {
     /// Removes people who were not announced again. Returns the announcements that had to wait and
     /// must be sent now.
     fn tick(&self) -> Vec<Announcement> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.board.is_empty() {
             return vec![];
         }
@@ -147,12 +144,8 @@ impl Presence {
 
     /// Returns a waker for a stream of a ticket. The stream must read the people after this.
     pub(super) fn watch(self: &Arc<Self>, ticket: TicketId) -> PresenceWaker {
-        let woken = self.lock().streams.entry(ticket).or_default().subscribe();
+        let woken = self.state.lock().streams.entry(ticket).or_default().subscribe();
         PresenceWaker { presence: Arc::clone(self), ticket, woken }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -167,7 +160,7 @@ impl PresenceWaker {
     /// Returns the people on the ticket and what they do. Later changes wake the stream.
     pub(super) fn people(&mut self) -> Vec<(AccountId, Activity)> {
         self.woken.mark_unchanged();
-        self.presence.lock().board.people(self.ticket)
+        self.presence.state.lock().board.people(self.ticket)
     }
 
     /// Waits until the people may have changed since they were read.
@@ -179,7 +172,7 @@ impl PresenceWaker {
 
 impl Drop for PresenceWaker {
     fn drop(&mut self) {
-        let mut state = self.presence.lock();
+        let mut state = self.presence.state.lock();
         let is_last = |stream: &watch::Sender<()>| stream.receiver_count() <= 1;
         if state.streams.get(&self.ticket).is_some_and(is_last) {
             state.streams.remove(&self.ticket);

@@ -1,9 +1,10 @@
 //! The data of a request that resolvers work with.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_graphql::{Context, parser::types::OperationType};
 use futures_util::{FutureExt as _, future::BoxFuture};
+use parking_lot::Mutex;
 
 use super::{error::Failure, loader::Loaders};
 use crate::{
@@ -104,24 +105,20 @@ impl StreamProgress {
     /// The cursor at which the stream resumes after its latest message; `None` before the
     /// first one.
     pub fn position(&self) -> Option<Cursor> {
-        self.lock().0
+        self.state.lock().0
     }
 
     /// Why the stream broke off; `None` while it runs and after it has completed.
     pub fn end(&self) -> Option<StreamEnd> {
-        self.lock().1
+        self.state.lock().1
     }
 
     pub(super) fn set_position(&self, cursor: Cursor) {
-        self.lock().0 = Some(cursor);
+        self.state.lock().0 = Some(cursor);
     }
 
     pub(super) fn set_end(&self, end: StreamEnd) {
-        self.lock().1 = Some(end);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (Option<Cursor>, Option<StreamEnd>)> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().1 = Some(end);
     }
 }
 

@@ -5,7 +5,7 @@
 //! depends on the message and on the subscriber's role and language, and on nothing else. A
 //! document with any other field is executed for each subscriber.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_graphql::{
     Positioned,
@@ -13,6 +13,7 @@ use async_graphql::{
         ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
     },
 };
+use parking_lot::Mutex;
 
 use crate::{
     domain::event::TicketEventKind,
@@ -195,11 +196,11 @@ pub struct SubscriptionSlot(Arc<Mutex<Option<Subscription>>>);
 impl SubscriptionSlot {
     /// Takes the subscription out. `None` if the request was refused.
     pub fn take(&self) -> Option<Subscription> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 
     pub(super) fn put(&self, subscription: Subscription) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(subscription);
+        *self.0.lock() = Some(subscription);
     }
 }
 
@@ -213,7 +214,7 @@ impl InjectedItem {
     }
 
     pub(super) fn take(&self) -> Option<Result<Item, ServiceError>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 }
 

@@ -13,17 +13,18 @@ use std::{
     cmp::Reverse,
     collections::{HashMap, HashSet},
     hash::Hash,
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
+use parking_lot::Mutex;
 
 use self::{
     long_text_lock::LongTextLock,
-    rounds::{Round, Rounds, lock},
+    rounds::{Round, Rounds},
 };
 use super::error::Failure;
 use crate::{
@@ -140,7 +141,7 @@ impl<K: Key> Loader<K> {
     }
 
     async fn get(&self, key: K) -> Result<Option<K::Value>, Arc<ServiceError>> {
-        if let Some(known) = lock(&self.known).get(&key) {
+        if let Some(known) = self.known.lock().get(&key) {
             return Ok(known.clone());
         }
         Ok(self.look_up([key.clone()]).await?.get(&key).cloned())
@@ -150,19 +151,19 @@ impl<K: Key> Loader<K> {
     async fn load(&self, keys: &[K]) -> Result<Vec<K::Value>, Arc<ServiceError>> {
         let found = self.look_up(keys.iter().cloned()).await?;
         let values = keys.iter().map(|key| (key.clone(), found.get(key).cloned()));
-        lock(&self.known).extend(values);
+        self.known.lock().extend(values);
         Ok(keys.iter().filter_map(|key| found.get(key).cloned()).collect())
     }
 
     /// Adds keys to the round's look-up, which may have more of them.
     fn look_up(&self, keys: impl IntoIterator<Item = K>) -> LookUp<K> {
         let round = self.rounds.join();
-        let mut batch = lock(&self.batch);
+        let mut batch = self.batch.lock();
         let batch = match &mut *batch {
             Some(batch) if batch.round == round.number => batch,
             outdated => outdated.insert(self.begin_batch(round)),
         };
-        lock(&batch.keys).extend(keys);
+        batch.keys.lock().extend(keys);
         batch.look_up.clone()
     }
 
@@ -171,7 +172,7 @@ impl<K: Key> Loader<K> {
         let (source, collected) = (Arc::clone(&self.source), Arc::clone(&keys));
         let look_up = async move {
             round.ended.await;
-            let keys = lock(&collected).drain().collect();
+            let keys = collected.lock().drain().collect();
             let budget = source.budget.clone();
             budget.scope(K::load(source, keys)).await.map(Arc::new).map_err(Arc::new)
         };
@@ -224,12 +225,12 @@ impl Loaders {
     /// Adds values that the actor may see, so that they are not looked up.
     pub fn add<K: Key>(&self, values: impl IntoIterator<Item = (K, K::Value)>) {
         let values = values.into_iter().map(|(key, value)| (key, Some(value)));
-        lock(&K::loader(self).known).extend(values);
+        K::loader(self).known.lock().extend(values);
     }
 
     /// Whether the value of a key was added or loaded with [`load`](Self::load).
     pub fn knows<K: Key>(&self, key: &K) -> bool {
-        lock(&K::loader(self).known).contains_key(key)
+        K::loader(self).known.lock().contains_key(key)
     }
 
     /// Looks up keys together, so that their fields don't wait. Returns the values that exist.

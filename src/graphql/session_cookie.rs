@@ -1,9 +1,10 @@
 //! Sessions whose token is in a cookie, which the transport sets.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_graphql::{Context, Enum};
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 
 use super::error::Failure;
 use crate::{crypto::token::BearerToken, service::session::SignedIn};
@@ -50,11 +51,11 @@ impl SessionCookie {
 
     /// Returns the change that the request has made, once.
     pub fn take_change(&self) -> Option<CookieChange> {
-        self.change.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.change.lock().take()
     }
 
     fn set_change(&self, change: CookieChange) {
-        *self.change.lock().unwrap_or_else(PoisonError::into_inner) = Some(change);
+        *self.change.lock() = Some(change);
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -30,6 +30,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -394,14 +395,14 @@ impl Handshake {
 
     /// Records the first request.
     fn complete(&self) {
-        let first = self.0.slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let first = self.0.slot.lock().take();
         if first.is_some() {
             self.0.arrived.notify_waiters();
         }
     }
 
     fn is_complete(&self) -> bool {
-        self.0.slot.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        self.0.slot.lock().is_none()
     }
 
     /// Waits for the first request.

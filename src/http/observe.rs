@@ -5,7 +5,7 @@
 use std::{
     io,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,6 +18,7 @@ use axum::{
 };
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
+use parking_lot::Mutex;
 use tracing::{Instrument as _, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use uuid::Uuid;
@@ -242,7 +243,7 @@ impl Rejections {
 /// Returns how many lines were left out before the next one, if there were any, or `None` if it is left
 /// out too.
 fn next_line(lines: &Mutex<RejectionLines>) -> Option<Option<u64>> {
-    let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut lines = lines.lock();
     let left_out = lines.next(Instant::now())?;
     Some((left_out > 0).then_some(left_out))
 }

@@ -1,14 +1,12 @@
 //! Whether the database answers and accepts changes.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
+use parking_lot::Mutex;
 use tokio::time;
 
 use crate::db::{Database, access};
@@ -31,7 +29,7 @@ impl Readiness {
     /// Asks over a connection of its own, which waits for nobody: if busy nodes were not ready, the
     /// others would be busier.
     pub(super) fn ask(&self, database: &Database) -> Asking {
-        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = self.0.lock();
         if let Some(asking) = asked.as_ref().filter(|asking| asking.peek().is_none()) {
             return asking.clone();
         }

@@ -3,8 +3,10 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
+
+use parking_lot::Mutex;
 
 use crate::domain::ids::{AccountId, ServiceTokenId};
 
@@ -40,7 +42,7 @@ impl Slots {
 
     /// Takes a number of slots, even if the party has many already.
     pub fn take_in_any_case(&self, party: Party, count: usize) -> Slot {
-        let mut in_use = self.lock();
+        let mut in_use = self.0.lock();
         let before = in_use.entry(party).or_default();
         *before = before.saturating_add(count);
         Slot { slots: self.clone(), party, count }
@@ -48,15 +50,11 @@ impl Slots {
 
     /// Takes `count` slots, or returns `None` if the party would then have more than `max`.
     pub fn take_many(&self, party: Party, count: usize, max: usize) -> Option<Slot> {
-        let mut in_use = self.lock();
+        let mut in_use = self.0.lock();
         let before = in_use.get(&party).copied().unwrap_or(0);
         let after = before.checked_add(count).filter(|after| *after <= max)?;
         in_use.insert(party, after);
         Some(Slot { slots: self.clone(), party, count })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Party, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,7 +67,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut in_use = self.slots.lock();
+        let mut in_use = self.slots.0.lock();
         if let Entry::Occupied(mut count) = in_use.entry(self.party) {
             *count.get_mut() -= self.count;
             if *count.get() == 0 {
@@ -96,6 +94,6 @@ mod tests {
         let many = slots.take_many(Party::Everybody, 2, 4);
         assert!(many.is_some() && slots.take(Party::Everybody, 4).is_none());
         drop((again, two, many));
-        assert!(slots.lock().is_empty());
+        assert!(slots.0.lock().is_empty());
     }
 }

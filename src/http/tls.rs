@@ -1,10 +1,8 @@
 //! TLS of the API's listener, with a certificate that can be replaced while the server runs.
 
-use std::{
-    io,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{io, sync::Arc};
 
+use parking_lot::RwLock;
 use rustls::{
     AlertDescription, Error, ServerConfig,
     crypto::ring,
@@ -32,7 +30,7 @@ struct Certificate(RwLock<Arc<CertifiedKey>>);
 
 impl Certificate {
     fn current(&self) -> Arc<CertifiedKey> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read())
     }
 }
 
@@ -61,7 +59,7 @@ impl Tls {
     /// Uses another certificate for handshakes from now on. Returns whether it differs from the one
     /// in use. Open connections continue.
     pub fn replace(&self, certificate: CertifiedKey) -> bool {
-        let mut current = self.certificate.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.certificate.0.write();
         let differs = current.cert != certificate.cert;
         *current = Arc::new(certificate);
         differs

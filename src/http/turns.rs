@@ -6,13 +6,14 @@ use std::{
     future,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -88,7 +89,7 @@ impl Turns {
     }
 
     fn enter(&self, party: Party, max: usize) -> Arc<OneParty> {
-        let Parties { parties, shared_until } = &mut *lock(&self.0);
+        let Parties { parties, shared_until } = &mut *self.0.lock();
         let entered = Arc::clone(parties.entry(party).or_insert_with(|| {
             let turns = Arc::new(Semaphore::new(max));
             Arc::new(OneParty { turns, is_busy: AtomicBool::default(), waiting: Mutex::default() })
@@ -100,7 +101,7 @@ impl Turns {
     }
 
     fn are_shared(&self) -> bool {
-        lock(&self.0).shared_until.is_some_and(|until| Instant::now() < until)
+        self.0.lock().shared_until.is_some_and(|until| Instant::now() < until)
     }
 }
 
@@ -137,7 +138,7 @@ impl OneParty {
     /// Occupies the party's core, or has the task woken when it is free.
     fn occupy(&self, task: &Context<'_>) -> Option<Busy<'_>> {
         if self.is_busy.swap(true, Ordering::AcqRel) {
-            lock(&self.waiting).push(task.waker().clone());
+            self.waiting.lock().push(task.waker().clone());
             // It may have become free before the task was registered.
             if self.is_busy.swap(true, Ordering::AcqRel) {
                 return None;
@@ -154,17 +155,13 @@ impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.0.is_busy.store(false, Ordering::Release);
         // All of them: a request that was waiting may have been dropped.
-        std::mem::take(&mut *lock(&self.0.waiting)).into_iter().for_each(Waker::wake);
+        std::mem::take(&mut *self.0.waiting.lock()).into_iter().for_each(Waker::wake);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        let parties = &mut lock(&self.turns.0).parties;
+        let parties = &mut self.turns.0.lock().parties;
         // Those who have a turn or wait for one hold their party.
         if parties.get(&self.party).is_some_and(|party| Arc::strong_count(party) == 1) {
             parties.remove(&self.party);
@@ -190,9 +187,9 @@ mod tests {
         drop(third);
         drop(first);
         let second = second.await;
-        assert_eq!(lock(&turns.0).parties.len(), 1);
+        assert_eq!(turns.0.lock().parties.len(), 1);
         drop(second);
-        assert!(lock(&turns.0).parties.is_empty());
+        assert!(turns.0.lock().parties.is_empty());
     }
 
     #[tokio::test]

@@ -5,12 +5,10 @@
 //! counting the attempt, so nothing is lost if another node, or this one after a restart, has to
 //! learn of the verdict again.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering::Relaxed},
-};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use chrono::TimeDelta;
+use parking_lot::Mutex;
 
 use crate::{domain::clock::Timestamp, metrics::Metrics};
 
@@ -69,7 +67,7 @@ impl Hold {
 
     /// Returns whether no mail may be sent at `now`.
     pub(super) fn is_on(&self, now: Timestamp) -> bool {
-        let mut current = self.current();
+        let mut current = self.current.lock();
         if current.is_some_and(|pause| pause.is_over(now)) {
             *current = None;
             self.metrics.mail_held(false);
@@ -90,7 +88,7 @@ impl Hold {
         (attempt, now): (Timestamp, Timestamp),
         error: &str,
     ) -> Timestamp {
-        let mut current = self.current();
+        let mut current = self.current.lock();
         if current.is_some_and(|pause| now < pause.began - CLOCK_TOLERANCE) {
             *current = None;
         }
@@ -120,7 +118,7 @@ impl Hold {
 
     /// Keeps the pause until a mail that met it has been tried again at `at`.
     pub(super) fn keep_until(&self, at: Timestamp) {
-        if let Some(pause) = &mut *self.current() {
+        if let Some(pause) = &mut *self.current.lock() {
             pause.is_over_at = pause.is_over_at.max(at + self.attempt);
         }
     }
@@ -128,7 +126,7 @@ impl Hold {
     /// Ends the hold, because the mail server has accepted the sender in an attempt that began at
     /// `attempt`. Does nothing if the hold is newer.
     pub(super) fn end(&self, attempt: Timestamp) {
-        let mut current = self.current();
+        let mut current = self.current.lock();
         if current.is_some_and(|pause| attempt <= pause.began) {
             return;
         }
@@ -137,10 +135,6 @@ impl Hold {
             self.metrics.mail_held(false);
             tracing::info!("the mail server accepts mail again");
         }
-    }
-
-    fn current(&self) -> MutexGuard<'_, Option<Pause>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

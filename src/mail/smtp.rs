@@ -7,7 +7,6 @@
 use std::{
     borrow::Cow,
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -21,6 +20,7 @@ use lettre::{
         extension::{ClientId, Extension, MailBodyParameter, MailParameter},
     },
 };
+use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use tokio::time;
 use url::Url;
@@ -190,7 +190,7 @@ impl SmtpServer {
             (begun, self.timeout)
         };
         match &sent {
-            Ok(Ok(())) => self.idle().push((connection, Instant::now())),
+            Ok(Ok(())) => self.idle.lock().push((connection, Instant::now())),
             // The verdict counts, whether the server answers QUIT or not.
             Ok(Err(_)) => drop(time::timeout(PROBE, connection.abort()).await),
             Err(_) => {}
@@ -220,23 +220,19 @@ impl SmtpServer {
     /// Returns an idle connection that is still alive.
     async fn idle_connection(&self) -> Option<AsyncSmtpConnection> {
         loop {
-            let (mut connection, since) = self.idle().pop()?;
+            let (mut connection, since) = self.idle.lock().pop()?;
             if since.elapsed() > MAX_IDLE {
                 // The others are older.
-                self.idle().clear();
+                self.idle.lock().clear();
                 continue;
             }
             match time::timeout(PROBE, connection.test_connected()).await {
                 Ok(true) => return Some(connection),
                 Ok(false) => {}
                 // Whatever swallows what is sent does so on the others too.
-                Err(_) => self.idle().clear(),
+                Err(_) => self.idle.lock().clear(),
             }
         }
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<(AsyncSmtpConnection, Instant)>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, SmtpError> {

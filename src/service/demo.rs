@@ -5,9 +5,10 @@ mod data;
 mod error;
 mod replay;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
+use parking_lot::Mutex;
 
 use super::{Services, Settings};
 use crate::{
@@ -88,12 +89,12 @@ struct ReplayClock(Mutex<Timestamp>);
 
 impl ReplayClock {
     fn set(&self, to: Timestamp) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = to;
+        *self.0.lock() = to;
     }
 }
 
 impl Clock for ReplayClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 }

@@ -13,12 +13,13 @@ use std::{
     collections::{HashSet, VecDeque},
     future, mem,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use parking_lot::Mutex;
 use tokio::{
     sync::{self, Notify, OwnedMutexGuard, oneshot},
     time::{self, Instant},
@@ -133,7 +134,7 @@ impl<C: Call> Grouping<C> {
 
     /// Adds a call. Returns whether the caller must start the task that collects groups.
     fn push(&self, call: Waiting<C>) -> bool {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         queue.waiting.push_back(call);
         if queue.waiting.len() >= queue.wake_at {
             self.woken.notify_one();
@@ -147,7 +148,7 @@ impl<C: Call> Grouping<C> {
         let mut until = None;
         loop {
             let idle = {
-                let mut queue = self.lock();
+                let mut queue = self.queue.lock();
                 queue.waiting.retain(|call| !call.is_given_up());
                 if let Some(group) = queue.take(self.overlaps) {
                     return Some(group);
@@ -165,13 +166,9 @@ impl<C: Call> Grouping<C> {
             }
             let until = *until.get_or_insert_with(|| Instant::now() + self.max_wait);
             if time::timeout_at(until, self.woken.notified()).await.is_err() {
-                self.lock().expected = 0;
+                self.queue.lock().expected = 0;
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue<C>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -273,7 +270,7 @@ impl<C: Call> Turn<C> {
         let State::Waiting(group) = mem::replace(&mut self.state, State::Held(held)) else {
             return;
         };
-        let mut queue = self.grouping.lock();
+        let mut queue = self.grouping.queue.lock();
         queue.preparing = false;
         queue.wake_at = group.wake_at(self.grouping.overlaps);
         queue.current = Some(group);
@@ -288,7 +285,7 @@ impl<C: Call> Turn<C> {
         self.wait().await;
         let State::Held(held) = mem::replace(&mut self.state, State::Ended) else { return };
         let another = {
-            let mut queue = self.grouping.lock();
+            let mut queue = self.grouping.queue.lock();
             queue.end_turn();
             queue.unfinished += 1;
             queue.preparing
@@ -310,7 +307,7 @@ impl<C: Call> Turn<C> {
 
 impl<C: Call> Drop for Turn<C> {
     fn drop(&mut self) {
-        let mut queue = self.grouping.lock();
+        let mut queue = self.grouping.queue.lock();
         match self.state {
             State::Waiting(_) => queue.preparing = false,
             State::Held(_) => queue.end_turn(),
@@ -404,7 +401,7 @@ mod tests {
                 for _ in 0..3 {
                     let sizes = Arc::clone(&sizes);
                     let process = move |group: Vec<Waiting<Nothing>>, mut turn: Turn<_>| {
-                        sizes.lock().unwrap().push(group.len());
+                        sizes.lock().push(group.len());
                         async move {
                             turn.wait().await;
                             turn.end().await;
@@ -426,7 +423,7 @@ mod tests {
         for caller in callers.collect::<Vec<_>>() {
             time::timeout(Duration::from_mins(1), caller).await.unwrap().unwrap();
         }
-        assert_eq!(*sizes.lock().unwrap(), [8, 8, 8]);
+        assert_eq!(*sizes.lock(), [8, 8, 8]);
     }
 
     struct Of(TicketId);
@@ -448,12 +445,12 @@ mod tests {
             let (prepared, open) = (prepared.clone(), Arc::clone(&open));
             async move {
                 let subjects = group.iter().map(|waiting| waiting.call.0).collect::<HashSet<_>>();
-                assert!(open.lock().unwrap().is_disjoint(&subjects));
-                open.lock().unwrap().extend(&subjects);
+                assert!(open.lock().is_disjoint(&subjects));
+                open.lock().extend(&subjects);
                 prepared.send_modify(|groups| *groups += 1);
                 turn.wait().await;
                 prepared.subscribe().wait_for(|&groups| groups > 1).await.unwrap();
-                open.lock().unwrap().retain(|subject| !subjects.contains(subject));
+                open.lock().retain(|subject| !subjects.contains(subject));
                 for waiting in group {
                     waiting.answer(Ok(()));
                 }

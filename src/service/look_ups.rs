@@ -1,13 +1,9 @@
 //! The look-ups of tokens that are not in memory. Those of one network leave connections to those of
 //! others, and to the live side: anyone can make up tokens.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time,
@@ -46,7 +42,7 @@ impl LookUps {
     /// The others of the network take too long.
     pub(super) async fn begin(&self, network: Option<IpAddr>) -> Result<LookUp, DbError> {
         let new = || Arc::new(Semaphore::new(self.per_network));
-        let turns = Arc::clone(self.lock().entry(network).or_insert_with(new));
+        let turns = Arc::clone(self.turns.lock().entry(network).or_insert_with(new));
         let (all, own) = (self.clone(), Some(Arc::clone(&turns)));
         let mut look_up = LookUp { all, network, turns: own, turn: None };
         let turn = time::timeout(TIMEOUT, turns.acquire_owned()).await;
@@ -55,16 +51,12 @@ impl LookUps {
         look_up.turn = turn.map_err(late)?.ok();
         Ok(look_up)
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Option<IpAddr>, Arc<Semaphore>>> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for LookUp {
     fn drop(&mut self) {
         drop((self.turn.take(), self.turns.take()));
-        let mut all = self.all.lock();
+        let mut all = self.all.turns.lock();
         // Others of the network have a copy besides that of the map.
         if all.get(&self.network).is_some_and(|turns| Arc::strong_count(turns) == 1) {
             all.remove(&self.network);
@@ -91,6 +83,6 @@ mod tests {
         let third = waiting.await.unwrap();
         assert!(look_ups.begin(network(1)).now_or_never().is_none(), "it is given up");
         drop((second, third));
-        assert!(look_ups.lock().is_empty());
+        assert!(look_ups.turns.lock().is_empty());
     }
 }

@@ -4,8 +4,10 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
+
+use parking_lot::Mutex;
 
 use crate::{crypto::password::PasswordError, domain::session::ClientOrigin};
 
@@ -65,7 +67,7 @@ impl PasswordPlaces {
         let network = (Holder::Network(network), self.per_network);
         let account = account.map(|bucket| (Holder::Account(bucket), self.per_account));
         for (holder, max) in [network].into_iter().chain(account) {
-            let mut taken = self.lock();
+            let mut taken = self.taken.lock();
             let count = taken.get(&holder).copied().unwrap_or(0);
             if count >= max {
                 // Before the place, which locks them too, is dropped.
@@ -77,15 +79,11 @@ impl PasswordPlaces {
         }
         Ok(place)
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Holder, usize>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for PasswordPlace {
     fn drop(&mut self) {
-        let mut taken = self.all.lock();
+        let mut taken = self.all.taken.lock();
         for holder in &self.holders {
             if let Entry::Occupied(mut count) = taken.entry(*holder) {
                 *count.get_mut() -= 1;
@@ -114,6 +112,6 @@ mod tests {
         assert!(places.take_of(network(1), None).is_err());
         assert!(places.take_of(network(2), account(9)).is_ok());
         drop((of_account, of_network));
-        assert!(places.lock().is_empty());
+        assert!(places.taken.lock().is_empty());
     }
 }

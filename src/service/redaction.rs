@@ -1,10 +1,8 @@
 //! Redaction: staff erase texts and files that people sent.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
 
+use parking_lot::Mutex;
 use tokio::time;
 
 use super::{
@@ -172,14 +170,14 @@ impl Entry {
     ) -> Result<(), ServiceError> {
         let redaction = Redaction { ticket_id: ticket.id, content, redacted_at };
         redactions::record(db, &redaction).await?;
-        *self.lock() = Some(redaction);
+        *self.recorded.lock() = Some(redaction);
         Ok(self.ledger.record_redaction(&redaction).await?)
     }
 
     /// Removes the entry from the ledger if the transaction has failed. If it was committed after
     /// all, [`follow_ledger`] records it again.
     async fn settle<T>(&self, done: Result<T, ServiceError>) -> Result<T, ServiceError> {
-        let recorded = *self.lock();
+        let recorded = *self.recorded.lock();
         // Not if another node has redacted the same meanwhile.
         if let (Err(error), Some(redaction)) = (&done, recorded)
             && !error.has_code(UserErrorCode::Redacted)
@@ -187,10 +185,6 @@ impl Entry {
             self.ledger.forget_redaction(&redaction).await?;
         }
         done
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Redaction>> {
-        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

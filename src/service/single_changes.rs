@@ -1,9 +1,8 @@
 //! The changes that are made one by one.
 
-use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{HashMap, VecDeque, hash_map::Entry};
+
+use parking_lot::Mutex;
 
 use super::{grouping::Waiting, ticket_writes::Change};
 use crate::domain::ids::TicketId;
@@ -16,7 +15,7 @@ pub(super) struct SingleChanges(Mutex<HashMap<TicketId, VecDeque<Waiting<Change>
 impl SingleChanges {
     /// Adds a change. Returns whether the caller must start the task that makes those of its ticket.
     pub(super) fn push(&self, waiting: Waiting<Change>) -> bool {
-        match self.lock().entry(waiting.call.id) {
+        match self.0.lock().entry(waiting.call.id) {
             Entry::Occupied(mut queue) => {
                 queue.get_mut().push_back(waiting);
                 false
@@ -30,7 +29,7 @@ impl SingleChanges {
 
     /// Returns the next change of a ticket. `None` if there is none: then the task must end.
     pub(super) fn next(&self, id: TicketId) -> Option<Waiting<Change>> {
-        let mut queues = self.lock();
+        let mut queues = self.0.lock();
         let next = queues.get_mut(&id).and_then(VecDeque::pop_front);
         if next.is_none() {
             queues.remove(&id);
@@ -40,15 +39,11 @@ impl SingleChanges {
 
     /// Returns how many changes of a ticket wait.
     pub(super) fn count(&self, id: TicketId) -> usize {
-        self.lock().get(&id).map_or(0, VecDeque::len)
+        self.0.lock().get(&id).map_or(0, VecDeque::len)
     }
 
     /// Removes the first `count` changes of a ticket.
     pub(super) fn take(&self, id: TicketId, count: usize) -> Vec<Waiting<Change>> {
-        self.lock().get_mut(&id).map(|queue| queue.drain(..count).collect()).unwrap_or_default()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<TicketId, VecDeque<Waiting<Change>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().get_mut(&id).map(|queue| queue.drain(..count).collect()).unwrap_or_default()
     }
 }

@@ -5,11 +5,10 @@
 //! [`UploadReceiver::reserve`] counts the files of a request before any of them is read, so that
 //! many requests at once cannot exceed the limit on unused files.
 
-use std::sync::{Mutex, PoisonError};
-
 use axum::body::Bytes;
 use chrono::TimeDelta;
 use futures_util::{Stream, StreamExt as _};
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -90,7 +89,7 @@ impl HeldFiles {
     }
 
     fn take(&self) -> Vec<AttachmentId> {
-        std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.files.lock())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
@@ -13,6 +13,7 @@ use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
+use parking_lot::Mutex;
 use tokio::task;
 
 /// The rounds of a request's look-ups. All keys of one round, of whatever kind, are looked up
@@ -38,7 +39,7 @@ pub(super) struct Round {
 impl Rounds {
     /// Counts a key and returns its round: the open one, or a new one.
     pub(super) fn join(&self) -> Round {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         state.keys += 1;
         let number = state.keys;
         state
@@ -52,17 +53,12 @@ impl Rounds {
         // A value may arrive while only some of the fields that wait for it have been polled.
         // The others add their keys later, and the round must wait for these.
         let mut keys = 0;
-        while keys != lock(&self.0).keys {
-            keys = lock(&self.0).keys;
+        while keys != self.0.lock().keys {
+            keys = self.0.lock().keys;
             Idle::default().await;
         }
-        lock(&self.0).open = None;
+        self.0.lock().open = None;
     }
-}
-
-/// Locks a mutex, also if a panic has poisoned it.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Resolves when everything else in the task has been polled and is waiting. Unlike

@@ -3,7 +3,7 @@
 use std::{
     panic,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
 };
 
 use async_graphql::{
@@ -14,6 +14,7 @@ use futures_util::{
     future::{self, BoxFuture},
     stream::{self, BoxStream},
 };
+use parking_lot::Mutex;
 use tokio::{sync::mpsc, time};
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
@@ -249,11 +250,7 @@ impl MessageTurns {
 
     /// Takes out the turn of a message that was executed.
     fn take(&self) -> Option<Turn> {
-        self.lock().pop()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Turn>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().pop()
     }
 }
 
@@ -265,7 +262,7 @@ impl StreamTurns for MessageTurns {
     fn message(&self) -> BoxFuture<'_, ()> {
         async move {
             let turn = self.wait().await;
-            self.lock().push(turn);
+            self.taken.lock().push(turn);
         }
         .boxed()
     }

@@ -5,12 +5,13 @@ use std::{
     collections::HashMap,
     mem::Discriminant,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use async_graphql::{Request, Variables, parser::types::ExecutableDocument};
+use parking_lot::Mutex;
 
 use super::{
     requested,
@@ -101,7 +102,7 @@ impl FanOutGroups {
             operation_name: request.operation_name.clone(),
             class: SubscriberClass::of(actor.identity()?),
         };
-        if let Some(group) = lock(&self.groups).get(&key).and_then(Weak::upgrade) {
+        if let Some(group) = self.groups.lock().get(&key).and_then(Weak::upgrade) {
             return Some(group);
         }
         Some(Arc::new(FanOutGroup {
@@ -115,7 +116,7 @@ impl FanOutGroups {
     /// Has others find the group of a subscription that has started, whose variables are therefore
     /// valid. Returns the group of a subscription that has started before it, if there is one.
     pub fn join(&self, group: Arc<FanOutGroup>) -> Arc<FanOutGroup> {
-        let mut groups = lock(&self.groups);
+        let mut groups = self.groups.lock();
         if let Some(joined) = groups.get(&group.key).and_then(Weak::upgrade) {
             // A group that is dropped locks the groups.
             drop(groups);
@@ -180,14 +181,10 @@ impl FanOutGroup {
 
 impl Drop for FanOutGroup {
     fn drop(&mut self) {
-        let mut groups = lock(&self.groups.groups);
+        let mut groups = self.groups.groups.lock();
         // A new group may have been created under the same key.
         if groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
             groups.remove(&self.key);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,13 +4,14 @@
 use std::{
     collections::{HashMap, VecDeque},
     mem::Discriminant,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
 use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
+use parking_lot::Mutex;
 use tokio::{
     sync::oneshot,
     time::{self, Instant},
@@ -67,22 +68,18 @@ impl WantedTurn {
 
     /// Gives a turn, if it is still wanted.
     pub fn give(&self, turn: Turn) {
-        let sender = self.lock().take();
+        let sender = self.0.lock().take();
         if let Some(sender) = sender {
             // If nobody waits for the response any more, the turn ends here.
             drop(sender.send(turn));
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<oneshot::Sender<Turn>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl SharedResponse {
     /// Returns the turn that the execution waits for. `None` if it waits for none.
     pub fn wanted(&self) -> Option<&Arc<WantedTurn>> {
-        self.wanted.as_ref().filter(|wanted| wanted.lock().is_some())
+        self.wanted.as_ref().filter(|wanted| wanted.0.lock().is_some())
     }
 }
 
@@ -135,7 +132,7 @@ impl ResponseCache {
         key: ResponseKey,
         execute: impl FnOnce() -> (Execution, Option<WantedTurn>),
     ) -> SharedResponse {
-        let mut responses = lock(&self.0);
+        let mut responses = self.0.lock();
         let now = Instant::now();
         if let Some(cached) = responses.cached.get(&key)
             && now < cached.started_at + MAX_AGE
@@ -146,7 +143,7 @@ impl ResponseCache {
         let counted = async move {
             let result = running.await;
             if let (Ok(payload), Some(cache)) = (&result, cache.upgrade()) {
-                let removed = lock(&cache).complete(&key, now, payload.len());
+                let removed = cache.lock().complete(&key, now, payload.len());
                 drop(removed);
             }
             result
@@ -166,7 +163,9 @@ impl ResponseCache {
 
     /// Removes a response. Subscribers that wait for it already still receive it.
     pub fn remove(&self, key: &ResponseKey, response: &SharedResponse) {
-        let removed = lock(&self.0)
+        let removed = self
+            .0
+            .lock()
             .remove_if(key, |cached| cached.response.execution.ptr_eq(&response.execution));
         drop(removed);
     }
@@ -177,7 +176,7 @@ async fn sweep_expired(cache: Weak<Mutex<Responses>>) {
     loop {
         time::sleep(MAX_AGE).await;
         let Some(cache) = cache.upgrade() else { return };
-        let mut responses = lock(&cache);
+        let mut responses = cache.lock();
         let removed = responses.remove_expired(Instant::now());
         let is_done = responses.order.is_empty();
         responses.is_swept = !is_done;
@@ -257,8 +256,4 @@ impl Responses {
         self.metrics.set_shared_response_bytes(self.bytes);
         Some(removed)
     }
-}
-
-fn lock(cache: &Mutex<Responses>) -> MutexGuard<'_, Responses> {
-    cache.lock().unwrap_or_else(PoisonError::into_inner)
 }

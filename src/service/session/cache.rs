@@ -4,13 +4,14 @@ use std::{
     collections::HashMap,
     mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use moka::{future::Cache, sync};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
@@ -145,18 +146,14 @@ impl SessionCache {
     /// Records the use of a session, to be saved in the background.
     pub async fn record_use(&self, id: SessionId, now: Timestamp) {
         self.last_used.insert(id, now).await;
-        self.unsaved().insert(id, now);
+        self.unsaved.lock().insert(id, now);
         self.has_unsaved.notify_one();
     }
 
     /// Waits until there are uses to save, and takes all of them.
     pub async fn take_unsaved(&self) -> Vec<(SessionId, Timestamp)> {
         self.has_unsaved.notified().await;
-        mem::take(&mut *self.unsaved()).into_iter().collect()
-    }
-
-    fn unsaved(&self) -> MutexGuard<'_, HashMap<SessionId, Timestamp>> {
-        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
+        mem::take(&mut *self.unsaved.lock()).into_iter().collect()
     }
 }
 

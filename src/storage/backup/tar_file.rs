@@ -7,19 +7,13 @@
 //! An archive that a person has packed again is read too, whatever program has packed it: names may
 //! begin with `./` and with a folder, and folders may have entries of their own.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    fs::File,
-    io,
-    os::unix::fs::FileExt as _,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeSet, fmt, fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
 
 use async_trait::async_trait;
 use axum::{body::Bytes, http::Extensions};
 use futures_util::{FutureExt as _, StreamExt as _, stream, stream::BoxStream};
 use object_store::{Error as StoreError, MultipartUpload, PutPayload, PutResult, UploadPart};
+use parking_lot::Mutex;
 use tar::{EntryType, Header, PaxExtensions};
 use tokio::task::spawn_blocking;
 
@@ -141,7 +135,7 @@ impl TarFile {
 
     /// Starts to write an entry. Write one at a time.
     pub(super) fn write(&self, name: &str) -> Result<Box<dyn MultipartUpload>, StoreError> {
-        let start = self.position().end.unwrap_or_default();
+        let start = self.position.lock().end.unwrap_or_default();
         let mut header = Header::new_ustar();
         header.set_path(name).map_err(failed)?;
         header.set_entry_type(EntryType::Regular);
@@ -168,7 +162,7 @@ impl TarFile {
     pub(super) async fn finish(&self) -> io::Result<()> {
         let archive = self.clone();
         spawn_blocking(move || {
-            let end = archive.position().end.unwrap_or_default();
+            let end = archive.position.lock().end.unwrap_or_default();
             archive.file.write_all_at(&END, end)?;
             archive.file.sync_all()
         })
@@ -177,7 +171,7 @@ impl TarFile {
 
     fn find(&self, name: &str) -> io::Result<Option<Content>> {
         let (start, end) = {
-            let position = self.position();
+            let position = self.position.lock();
             (position.next, position.end)
         };
         let length = self.file.metadata()?.len();
@@ -186,7 +180,7 @@ impl TarFile {
         while !wrapped || at < start {
             match self.entry(at, end, length)? {
                 Some(entry) if entry.name.as_ref() == Some(&name) => {
-                    self.position().next = entry.content.next();
+                    self.position.lock().next = entry.content.next();
                     return Ok(Some(entry.content));
                 }
                 Some(entry) => at = entry.content.next(),
@@ -273,10 +267,6 @@ impl TarFile {
         })
         .boxed()
     }
-
-    fn position(&self) -> std::sync::MutexGuard<'_, Position> {
-        self.position.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Whether an error means that the file is cut or no archive, and not that it cannot be read.
@@ -355,7 +345,7 @@ impl MultipartUpload for NewEntry {
             file.write_all_at(&header, start)
         })
         .await?;
-        self.archive.position().end = Some(content.next());
+        self.archive.position.lock().end = Some(content.next());
         Ok(PutResult { e_tag: None, version: None, extensions: Extensions::new() })
     }
 
