@@ -21,6 +21,7 @@ use crate::{
         attachment::{Attachment, FileName},
         hex::hex,
     },
+    graphql::RETRY_AFTER_SECONDS,
     service::{ServiceError, attachment},
 };
 
@@ -186,6 +187,9 @@ fn failure(error: &ServiceError) -> Response {
     };
     let mut response = (status, text).into_response();
     set(&mut response, header::CACHE_CONTROL, "no-store");
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+    }
     response
 }
 

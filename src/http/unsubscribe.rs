@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     domain::account::Locale,
+    graphql::RETRY_AFTER_SECONDS,
     service::{
         ServiceError,
         unsubscription::{self, MailSubscription},
@@ -167,7 +168,11 @@ fn failed(error: &ServiceError) -> Response {
             )
         }
     };
-    error_page(status, text)
+    let mut response = error_page(status, text);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+    }
+    response
 }
 
 fn error_page(status: StatusCode, text: &str) -> Response {

@@ -568,6 +568,10 @@ async fn links_of_an_account_are_limited_apart_from_its_requests() {
     for followed in join_all(waiting).await {
         assert_eq!(followed.status, StatusCode::OK);
     }
+    other.batch_execute("ALTER TABLE attachments RENAME TO away").await.unwrap();
+    let failed = head().await;
+    assert_eq!(failed.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(failed.headers["retry-after"], "5");
     server.stop().await;
 }
 

@@ -420,6 +420,10 @@ async fn links_in_mails_count_as_requests_of_the_network() {
     for followed in join_all(waiting).await {
         assert_eq!(followed.status, StatusCode::OK);
     }
+    other.batch_execute("ALTER TABLE mail_unsubscriptions RENAME TO away").await.unwrap();
+    let failed = click().await;
+    assert_eq!(failed.status, StatusCode::SERVICE_UNAVAILABLE, "{}", failed.body);
+    assert_eq!(failed.headers["retry-after"], "5");
     fixture.server.stop().await;
 }
 
