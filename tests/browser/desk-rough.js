@@ -79,6 +79,34 @@ async function takesTheTextAlongAfterAMerge(browser, { anna, ilya }) {
   await page.context().close();
 }
 
+async function takesARejectedAnswerAlongAfterAMerge(browser, { anna, ilya }) {
+  const [ticket, into] = [await anna.openTicket("Asked too often"), await anna.openTicket("Asked first")];
+  const page = await openTicket(browser, AGENT, ticket);
+  const release = await hold(page, (request) => mentions(request, "mutation AddComment"));
+  await field(page).fill("An answer that comes too late");
+  await page.getByRole("button", { name: "Send the answer" }).click();
+  await ilya.mutate("mergeTicket", { ticketId: ticket.id, intoId: into.id });
+  await page.getByText(`This ticket continues in ${into.number}.`).waitFor();
+  const takeAlong = page.getByRole("button", { name: `Take my text along to ${into.number}` });
+  assert.equal(await takeAlong.count(), 0, "it may arrive");
+  release();
+  await takeAlong.waitFor();
+  assert.equal(await page.getByText("copy it into a new ticket").count(), 0);
+  await page.reload();
+  await page.getByRole("button", { name: "Edit", exact: true }).click();
+  await hasFocus(field(page));
+  assert.equal(await field(page).inputValue(), "An answer that comes too late");
+  await takeAlong.click();
+  await page.getByRole("heading", { name: "Asked first" }).waitFor();
+  assert.equal(await field(page).inputValue(), "An answer that comes too late");
+  // Nothing was written there by others.
+  const other = await work(browser, ADMIN, `/tickets/${ticket.number}`);
+  await other.getByText("This ticket is closed and accepts no answers.").waitFor();
+  assert.equal(await other.getByText("What you wrote").count(), 0);
+  await other.context().close();
+  await page.context().close();
+}
+
 async function takesFilesWithoutATextAlongAfterAMerge(browser, { anna, ilya }) {
   const [ticket, into] = [await anna.openTicket("A file for one"), await anna.openTicket("A file for another")];
   const page = await openTicket(browser, AGENT, ticket);
@@ -1407,7 +1435,8 @@ async function keepsTheFocusWhileAnAccountIsChanged(browser, { ilya }) {
 main("desk-rough", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
-  const checks = [keepsAPasteThatIsTooLong, showsWhatWasRedacted, takesTheTextAlongAfterAMerge, takesFilesWithoutATextAlongAfterAMerge, saysWhereAMergedTicketContinues, showsATicketOnceThatIsFoundAgain,
+  const checks = [keepsAPasteThatIsTooLong, showsWhatWasRedacted, takesARejectedAnswerAlongAfterAMerge,
+    takesTheTextAlongAfterAMerge, takesFilesWithoutATextAlongAfterAMerge, saysWhereAMergedTicketContinues, showsATicketOnceThatIsFoundAgain,
     showsAViewOfARetiredCategory, showsNoFiguresOfAnotherPeriod, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,

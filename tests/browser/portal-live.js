@@ -670,6 +670,62 @@ async function keepsTheLinksOfFilesFresh(browser, { anna }) {
   await page.context().close();
 }
 
+async function showsWhatWaitsAlsoWhileItsTicketCannotBeRead(browser, { anna }) {
+  const { ticket, page } = await openTicket(browser, anna, "Written offline");
+  await ask("kill");
+  await lost(page).waitFor();
+  await field(page).fill("It waits for the server");
+  await page.getByRole("button", { name: "Post comment" }).click();
+  const letter = page.locator("article.letter", { hasText: "It waits for the server" });
+  await letter.waitFor();
+  await page.getByRole("link", { name: "My tickets" }).first().click();
+  await page.getByRole("link", { name: "1 message is waiting to be sent" }).click();
+  await letter.waitFor();
+  await ask("start");
+  await until(async () => (await anna.bodies(ticket)).length > 0);
+  await page.locator("article:not(.letter)", { hasText: "It waits for the server" }).waitFor();
+  await letter.waitFor({ state: "detached" });
+  assert.deepEqual(await anna.bodies(ticket), ["It waits for the server"]);
+  await page.context().close();
+}
+
+async function printsAllOfALongTicket(browser, { anna }) {
+  const ticket = await anna.openTicket("A long story", "Once upon a time.");
+  for (let n = 0; n < 60; n++) await anna.comment(ticket, `Part ${n}.`);
+  const page = await visit(browser, { path: `tickets/${ticket.number}` });
+  const leftOut = page.getByText("Earlier entries are left out here.");
+  const parts = page.locator("article", { hasText: /Part \d+\./ });
+  await parts.nth(40).waitFor();
+  assert.ok(!(await leftOut.isVisible()));
+  await page.emulateMedia({ media: "print" });
+  await leftOut.waitFor();
+  await page.emulateMedia({ media: "screen" });
+  await page.evaluate(() => (window.print = () => (window.printed = document.querySelectorAll("article").length)));
+  await page.context().setOffline(true);
+  await page.getByRole("button", { name: "Print" }).click();
+  await page.getByRole("alert").getByText("The server can't be reached").waitFor();
+  assert.equal(await page.evaluate(() => window.printed), undefined, "nothing is printed in part");
+  await page.context().setOffline(false);
+  await page.getByRole("button", { name: "Print" }).click();
+  await until(() => page.evaluate(() => window.printed === 61));
+  assert.equal(await parts.count(), 60);
+  await page.context().close();
+}
+
+async function showsAnInvitationOnItsWayUntilItIsAccepted(browser, { anna, jonas }) {
+  const { ticket, page } = await openTicket(browser, anna, "Shared and not any more");
+  const onItsWay = page.getByText("An invitation is on its way to");
+  await page.getByLabel("E-mail address of a customer").fill(OTHER_CUSTOMER);
+  await page.getByRole("button", { name: "Add", exact: true }).click();
+  await onItsWay.waitFor();
+  const { ticket: shared } = await anna.call("query($n: String!) { ticket(number: $n) { invitations { id } } }", { n: ticket.number });
+  await jonas.mutate("acceptInvitation", { invitationId: shared.invitations[0].id });
+  await page.getByRole("button", { name: "Remove Jonas Weber" }).click();
+  await page.getByText("Only you and support see this ticket.").waitFor();
+  assert.equal(await onItsWay.count(), 0);
+  await page.context().close();
+}
+
 async function saysThatAPageHasFailed(browser) {
   // Nobody listens to what this browser reports: an error is what the check is about.
   const page = await (await browser.newContext({ locale: "en-US" })).newPage();
@@ -699,7 +755,8 @@ main("portal-live", async (browser) => {
     missesNothingOfAListThatWasOvertaken, returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
     followsAgainAfterAFailure, readsTheListAgainAfterAFailure, forgetsAnOutageThatIsOver, storesPreferencesInTheirOrder, saysThatAPageHasFailed, leavesUnreadWhatWasNotShown, showsAsReadWhatWasReadElsewhere,
     listsNothingAsUnreadThatWasReadElsewhere, showsAFollowUpWhenItsReaderComesBack, keepsTheHomePageUpToDate, keepsTheNewestCountOfOpenTickets, showsThatTheHomePageIsReadAgain,
-    namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh]) {
+    namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh, showsWhatWaitsAlsoWhileItsTicketCannotBeRead, printsAllOfALongTicket,
+    showsAnInvitationOnItsWayUntilItIsAccepted]) {
     if (only && check.name !== only) continue;
     console.log(check.name);
     await check(browser, people);

@@ -138,6 +138,11 @@ export function sendAsNew(letter: Letter): void {
   retry(letter, { key: newKey(), sentAt: null });
 }
 
+/** Returns the letters of a place of which none has arrived. Their author can still take them back. */
+export function unsentOf(place: string): Letter[] {
+  return outbox.letters.filter((letter) => letter.place === place && (letter.failure || !letter.sentAt) && letter.name !== outbox.sending);
+}
+
 /** Takes a letter out of the outbox, for its author to change or discard it. */
 export function takeBack(letter: Letter): void {
   remove(letter);

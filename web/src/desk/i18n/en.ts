@@ -20,7 +20,8 @@ const en = {
   "desk.admin": "Settings",
   "desk.backToQueue": "Back to the queue",
   "desk.noTicket": "There is no ticket {number}",
-  "desk.closedHint": "This ticket is closed and accepts no answers. What you wrote is kept below: copy it into a new ticket if it is needed.",
+  "desk.closedHint": "This ticket is closed and accepts no answers.",
+  "desk.keptHint": "What you wrote is kept here: copy it into a new ticket if it is needed.",
 
   "notStaff.title": "This is the desk of the support staff",
   "notStaff.help": "Your account is one of a customer. Your tickets are in the portal. If you should work here, ask an admin to change your role, then sign in again.",

@@ -150,6 +150,7 @@ const en = {
   "ticket.support": "Support",
   "ticket.internal": "Internal note",
   "ticket.earlier": "Show earlier entries",
+  "ticket.leftOut": "Earlier entries are left out here.",
   "ticket.timeline": "Conversation",
   "ticket.details": "Details",
   "ticket.category": "Category",

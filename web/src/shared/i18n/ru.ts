@@ -150,6 +150,7 @@ const ru: Catalogue = {
   "ticket.support": "Поддержка",
   "ticket.internal": "Внутренняя заметка",
   "ticket.earlier": "Показать более ранние записи",
+  "ticket.leftOut": "Более ранние записи здесь пропущены.",
   "ticket.timeline": "Переписка",
   "ticket.details": "Сведения",
   "ticket.category": "Категория",
