@@ -104,7 +104,7 @@ pub(super) enum Command {
     /// to 20 of them, the backup of the rest is kept, and the command fails and names them.
     Backup {
         /// A folder that does not exist yet, a file that does not exist yet and whose name ends in
-        /// `.tar`, or `s3://BUCKET/PREFIX` on the server of `storage.s3`.
+        /// `.tar`, both in a folder that exists, or `s3://BUCKET/PREFIX` on the server of `storage.s3`.
         target: String,
     },
     /// Restore a backup into an empty installation.

@@ -20,6 +20,9 @@ pub enum ArchiveError {
          s3://BUCKET/PREFIX"
     )]
     Unnamed,
+    /// The folder that the target would be in does not exist.
+    #[error("the folder {0} does not exist: mount its disk, or create it")]
+    NoFolder(String),
     /// A folder of the path cannot be created.
     #[error(
         "{0} cannot be created: a part of its path is a file, or a link to what does not exist. Correct \

@@ -66,7 +66,7 @@ impl NewArchive {
     /// with the same target has left.
     ///
     /// # Errors
-    /// The folder is in use, or cannot be created.
+    /// The folder is in use or cannot be created, or the one that it is in does not exist.
     pub fn in_folder(folder: &Path) -> Result<Self, ArchiveError> {
         let (target, path, place) = Unfinished::paths(folder)?;
         let failed = |cause: io::Error| ArchiveError::failed(&place, cause);
@@ -75,6 +75,7 @@ impl NewArchive {
         {
             return Err(ArchiveError::Occupied(place));
         }
+        require_parent(&target, &place)?;
         require_replaceable(&target, &place)?;
         let archive = Archive { place: place.clone(), ..Archive::in_folder(&path)? };
         if !is_ours_to_clear(&path).map_err(failed)? {
@@ -94,14 +95,11 @@ impl NewArchive {
     /// the same target has left.
     ///
     /// # Errors
-    /// The file exists, is being written, or cannot be created.
+    /// The file exists, is being written or cannot be created, or its folder does not exist.
     pub fn in_file(file: &Path, run: Run) -> Result<Self, ArchiveError> {
         let (target, path, place) = Unfinished::paths(file)?;
         let failed = |cause: io::Error| ArchiveError::failed(&place, cause);
-        if let Some(parent) = target.parent() {
-            let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
-            created.map_err(|cause| ArchiveError::not_created(&place, cause))?;
-        }
+        require_parent(&target, &place)?;
         // Only its owner may read what people wrote and the hashes of their passwords.
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -255,6 +253,24 @@ fn clear(unfinished: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Checks that the folder of a target exists. If a backup created it, it would fill another disk while the
+/// right one is not mounted.
+fn require_parent(target: &Path, place: &str) -> Result<(), ArchiveError> {
+    let Some(parent) = target.parent() else { return Ok(()) };
+    match fs::metadata(parent) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Err(cause)
+            if cause.kind() == io::ErrorKind::NotFound && parent.symlink_metadata().is_err() =>
+        {
+            Err(ArchiveError::NoFolder(parent.display().to_string()))
+        }
+        Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
+            Err(ArchiveError::failed(place, cause))
+        }
+        _ => Err(ArchiveError::Obstructed(place.to_owned())),
+    }
 }
 
 /// Checks that an empty target, if it exists, can be replaced by the finished backup.

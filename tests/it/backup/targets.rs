@@ -76,6 +76,12 @@ async fn a_foreign_folder_and_a_backup_of_a_newer_version_are_refused() {
         let taken = back_up(&server.database.url, &target).await;
         refused(&taken, &[&target, "cannot be created: a part of its path", "Correct the path"]);
     }
+    // Its disk may not be mounted.
+    for name in ["absent/backup", "absent/backup.tar"] {
+        let taken = back_up(&server.database.url, &place.path(name)).await;
+        refused(&taken, &["absent does not exist: mount its disk, or create it"]);
+    }
+    assert!(!Path::new(&place.path("absent")).exists());
     // Upper case is as good.
     let taken = back_up(&server.database.url, "S3://bucket/nightly").await;
     refused(&taken, &["`storage.s3.region` is required for a backup in a bucket"]);
