@@ -28,7 +28,9 @@ use tokio::{task::JoinHandle, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use backup::{back_up, verify_backup};
-pub use certificate::{CHAIN_ADVICE, check_certificate, mail_certificates};
+pub use certificate::{
+    BASE_URL_LACKS_TLS, CHAIN_ADVICE, base_url_lacks_tls, check_certificate, mail_certificates,
+};
 pub use certificate_chain::TrustedCertificate;
 pub use check::check_config;
 pub use database::{

@@ -36,6 +36,8 @@ const MAIL_CERTIFICATE: &str = "mail.ca_file";
 /// What to do about certificates that some clients may refuse.
 pub const CHAIN_ADVICE: &str = "put the server's own certificate first, then that of its issuer, \
      then that of the issuer's issuer, and nothing else, as `fullchain.pem` of certbot does";
+/// What is wrong with `links.base_url` if [`base_url_lacks_tls`], and what to do.
+pub const BASE_URL_LACKS_TLS: &str = "`links.base_url` must begin with https://: its port is that of `listen`, which speaks TLS only";
 /// How often the files are read again.
 const RELOAD_EVERY: Duration = Duration::from_mins(1);
 
@@ -94,6 +96,15 @@ pub async fn mail_certificates(
     trusted.map(Some).map_err(|problem| in_file(MAIL_CERTIFICATE, file, &problem))
 }
 
+/// Whether `links.base_url` names the port that the server listens on, and that speaks TLS, without TLS.
+pub fn base_url_lacks_tls(config: &Config) -> bool {
+    let url = config.links.base_url.as_deref().and_then(|url| Url::parse(url).ok());
+    let lacks_tls = |url: Url| {
+        url.scheme() == "http" && url.port_or_known_default() == Some(config.listen.port())
+    };
+    config.tls.certificate_file.is_some() && url.is_some_and(lacks_tls)
+}
+
 impl ServerCertificate {
     /// Reads and checks the configured certificate. `None` if the server speaks plain HTTP.
     pub(super) async fn load(
@@ -103,6 +114,9 @@ impl ServerCertificate {
         let Some(files) = CertificateFiles::of(config) else { return Ok(None) };
         let loaded = files.load(ambient.now()).await?;
         files.warn_of_doubts(&loaded.chain);
+        if base_url_lacks_tls(config) {
+            tracing::warn!("{BASE_URL_LACKS_TLS}, so no link of a mail leads to this server");
+        }
         let tls = Tls::new(loaded.key)
             .map_err(|error| invalid_setting(CERTIFICATE, format!("cannot be used: {error}")))?;
         let (ambient, metrics) = (ambient.clone(), Metrics::default());

@@ -8,6 +8,7 @@ use rustls::{crypto::ring, pki_types::CertificateDer};
 use x509_cert::{
     Certificate,
     der::{self, Decode as _, Encode as _, Header, Reader as _, SliceReader},
+    ext::pkix::BasicConstraints,
     spki::AlgorithmIdentifierOwned,
     time::Time,
 };
@@ -77,6 +78,13 @@ fn path<'l, 'c>(links: &'l [Link<'c>]) -> Result<Vec<&'l Link<'c>>, String> {
 /// Returns what clients may dislike that expect the path and nothing else.
 fn doubts(links: &[Link<'_>], path: &[&Link<'_>]) -> Vec<String> {
     let mut doubts = Vec::new();
+    if links.first().is_some_and(Link::is_authority) {
+        doubts.push(
+            "the first certificate is that of an authority (CA:TRUE) and not of a server: for one of your \
+             own, give `openssl req -x509` the option `-addext basicConstraints=critical,CA:FALSE`"
+                .to_owned(),
+        );
+    }
     if !path.is_sorted_by_key(|link| link.number) {
         let order = path.iter().map(|link| link.number.to_string()).collect::<Vec<_>>();
         doubts.push(format!(
@@ -197,6 +205,12 @@ impl<'c> Link<'c> {
                  which comes with a renewed certificate"
             )),
         }
+    }
+
+    /// Whether the certificate is for issuing others (RFC 5280, 4.2.1.9).
+    fn is_authority(&self) -> bool {
+        let constraints = self.certificate.tbs_certificate.get::<BasicConstraints>();
+        constraints.is_ok_and(|found| found.is_some_and(|(_, found)| found.ca))
     }
 
     /// Whether nobody else has issued the certificate.

@@ -94,7 +94,8 @@ fn limits() -> FilterFn {
     filter_fn(|metadata: &Metadata<'_>| {
         let library = metadata.target().split("::").next().unwrap_or_default();
         match library {
-            TRACED => false,
+            // The caller reports what the verifier logs.
+            TRACED | "rustls_platform_verifier" => false,
             _ if LIMITED_LIBRARIES.contains(&library) => *metadata.level() <= Level::INFO,
             _ => true,
         }

@@ -204,6 +204,14 @@ async fn a_chain_that_some_clients_refuse_is_a_warning_at_the_start_and_of_docto
         (chain(&inner, &[&inner, &middle]), vec![]),
         (chain(&inner, &[&inner, &middle, &root]), vec![]),
         (
+            Authority::as_server(&tempfile::tempdir().unwrap().keep(), HOST),
+            vec![
+                "the first certificate is that of an authority (CA:TRUE) and not of a server: for one of \
+                 your own, give `openssl req -x509` the option `-addext \
+                 basicConstraints=critical,CA:FALSE`",
+            ],
+        ),
+        (
             chain(&inner, &[&root, &inner, &middle]),
             vec![
                 "the certificates are not in order: the server's own and its issuers are certificates \
@@ -247,6 +255,30 @@ async fn a_chain_that_some_clients_refuse_is_a_warning_at_the_start_and_of_docto
         assert_eq!(report[0].starts_with("WARNING"), !doubts.is_empty(), "{doctor}");
         assert!(report[0].ends_with(&doubts), "{doctor}");
         assert!(doubts.is_empty() || report[1].ends_with(advice), "{doctor}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_without_tls_to_the_port_of_a_server_with_tls_are_a_warning() {
+    let database = TestDatabase::new().await;
+    let files = chain(&Authority::new(), &[]);
+    let of = |url: &'static str| {
+        [
+            ("DATABASE_URL", database.url.as_str()),
+            ("TICKETWIRE_LISTEN", "127.0.0.1:0"),
+            ("TICKETWIRE_LINKS_BASE_URL", url),
+        ]
+    };
+    let wrong = [&of("http://support.example.com:0")[..], &files.settings()].concat();
+    let problem = "`links.base_url` must begin with https://: its port is that of `listen`";
+    let log = Process::serve(&wrong).await.stop_and_read_log().await;
+    assert!(log.contains(problem), "{log}");
+    let doctor = process::run(&["doctor"], &wrong, "").await.stdout;
+    assert!(doctor.contains(&format!("FAILED  base url: {problem}")), "{doctor}");
+    for right in ["https://support.example.com:0", "http://support.example.com"] {
+        let right = [&of(right)[..], &files.settings()].concat();
+        let log = Process::serve(&right).await.stop_and_read_log().await;
+        assert!(!log.contains(problem), "{log}");
     }
 }
 

@@ -136,6 +136,9 @@ fn has_text(lookup: &Lookup, start: &str) -> bool {
 /// Checks that the address in links leads to a node. Asks nothing if none is running.
 pub(super) async fn check_base_url(config: &Config, nodes: usize) -> Check {
     let Some(base) = &config.links.base_url else { return Ok("not set".into()) };
+    if app::base_url_lacks_tls(config) {
+        return Err(Problem::new(app::BASE_URL_LACKS_TLS, "correct `links.base_url`"));
+    }
     if nodes == 0 {
         return Ok(format!("not asked: no node is running ({base})"));
     }
@@ -158,9 +161,23 @@ pub(super) async fn check_base_url(config: &Config, nodes: usize) -> Check {
             Err(Problem::new(problem, fix))
         }
         Err(error) => {
-            Err(Problem::new(format!("{url} cannot be reached: {}", with_causes(&error)), fix))
+            let cause = in_words(&with_causes(&error));
+            Err(Problem::new(format!("{url} cannot be reached: {cause}"), fix))
         }
     }
+}
+
+/// Returns the text of an error of a connection, without what only rustls calls so.
+fn in_words(error: &str) -> String {
+    for (name, words) in [
+        ("CaUsedAsEndEntity", "its certificate is that of an authority and not of a server"),
+        ("UnknownIssuer", "this machine does not trust the issuer of its certificate"),
+    ] {
+        if error.contains(name) {
+            return words.to_owned();
+        }
+    }
+    error.to_owned()
 }
 
 #[cfg(test)]

@@ -108,13 +108,16 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
-        let files = CertificateFiles {
-            certificate: folder.join("certificate.pem"),
-            key: folder.join("key.pem"),
-        };
-        fs::write(&files.certificate, certificate.pem()).unwrap();
-        fs::write(&files.key, key.serialize_pem()).unwrap();
-        files
+        CertificateFiles::write(folder, &certificate.pem(), &key)
+    }
+
+    /// Writes the certificate of an issuer that is also one for a name into a folder.
+    pub fn as_server(folder: &Path, host: &str) -> CertificateFiles {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        CertificateFiles::write(folder, &certificate.pem(), &key)
     }
 
     /// The certificate of this issuer.
@@ -129,6 +132,14 @@ impl Authority {
 }
 
 impl CertificateFiles {
+    fn write(folder: &Path, certificate: &str, key: &KeyPair) -> Self {
+        let files =
+            Self { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") };
+        fs::write(&files.certificate, certificate).unwrap();
+        fs::write(&files.key, key.serialize_pem()).unwrap();
+        files
+    }
+
     /// Appends the certificates of these issuers.
     pub fn with_issuers(self, issuers: &[&Authority]) -> Self {
         let own = fs::read_to_string(&self.certificate).unwrap();
