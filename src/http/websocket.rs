@@ -326,7 +326,7 @@ impl Connection {
         }
         let event = self.duplex.poll_event(cx);
         if event.is_pending() && self.credentials.is_none() && self.duplex.arrived() > MAX_INIT {
-            return Poll::Ready(Step::End(self.refuse_message(CloseReason::BAD_MESSAGE)));
+            return Poll::Ready(Step::End(self.refuse_message(CloseReason::BIG_INIT)));
         }
         let is_answered = || self.operations.len() == 0 && self.duplex.is_written();
         if self.stop == Stop::WhenAnswered && is_answered() {
@@ -415,7 +415,7 @@ impl Connection {
             SocketEvent::Message(Message::Ping(_) | Message::Pong(_))
             | SocketEvent::QueueChanged => Ok(()),
             SocketEvent::Message(Message::Binary(_)) => {
-                Err(self.refuse_message(CloseReason::BAD_MESSAGE))
+                Err(self.refuse_message(CloseReason::BINARY))
             }
             SocketEvent::Message(Message::Close(_)) => Err(End::ClosedByClient),
             SocketEvent::Disconnected => Err(End::Disconnected),
@@ -425,10 +425,11 @@ impl Connection {
 
     async fn on_text(&mut self, text: &str) -> Result<(), End> {
         if self.credentials.is_none() && text.len() as u64 > MAX_INIT {
-            return Err(self.refuse_message(CloseReason::BAD_MESSAGE));
+            return Err(self.refuse_message(CloseReason::BIG_INIT));
         }
         let received = message::read(text);
-        let received = received.map_err(|()| self.refuse_message(CloseReason::BAD_MESSAGE))?;
+        let received =
+            received.map_err(|problem| self.refuse_message(CloseReason::bad_message(&problem)))?;
         let message = match received {
             Received::Message(message) => message,
             Received::Unreadable { id, problem } => {
@@ -470,6 +471,11 @@ impl Connection {
             return Err(End::Close(CloseReason::TOO_MANY_INITS));
         }
         let text = |name| payload.get(name).and_then(serde_json::Value::as_str);
+        let is_text =
+            |name| payload.get(name).is_none_or(|value| value.is_string() || value.is_null());
+        if !["authorization", "Authorization"].into_iter().all(is_text) {
+            return Err(End::Close(CloseReason::BAD_AUTHORIZATION));
+        }
         let value = text("authorization").or_else(|| text("Authorization"));
         let bearer = value
             .filter(|value| !value.is_empty())
@@ -504,7 +510,7 @@ impl Connection {
             return Err(self.refuse_message(CloseReason::UNAUTHORIZED));
         };
         if id.is_empty() || id.len() > MAX_ID {
-            return Err(self.refuse_message(CloseReason::BAD_MESSAGE));
+            return Err(self.refuse_message(CloseReason::BAD_ID));
         }
         if self.operations.contains(id) {
             return Err(self.refuse_message(CloseReason::duplicate(id)));

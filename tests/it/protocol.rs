@@ -255,9 +255,19 @@ async fn an_invalid_message_closes_the_socket_with_4400_and_a_short_reason() {
         assert_eq!(code, 4400, "{shown}");
         assert!((1..=123).contains(&reason.len()), "{shown}: {reason}");
     }
-    let mut socket = anna.socket().await;
-    socket.send_raw(Message::binary(init(&anna).to_string())).await;
-    assert_eq!(wait_for_close(&mut socket).await.0, 4400);
+    let payload = json!({ "query": "{ a }", "variables": [] });
+    let long = json!({ "type": "subscribe", "id": "x".repeat(257), "payload": query });
+    let list = json!({ "type": "subscribe", "id": "1", "payload": payload });
+    for (message, words) in [
+        (Message::binary(init(&anna).to_string()), "send text frames, not binary ones"),
+        (Message::text(long.to_string()), "an id has 1 to 256 bytes"),
+        (Message::text(list.to_string()), "invalid type: sequence, expected a map"),
+    ] {
+        let mut socket = anna.socket().await;
+        socket.send_raw(message).await;
+        let (code, reason) = wait_for_close(&mut socket).await;
+        assert_eq!((code, reason), (4400, format!("Invalid message: {words}")));
+    }
     server.stop().await;
 }
 

@@ -33,15 +33,15 @@ pub enum Received {
 /// Reads a message.
 ///
 /// # Errors
-/// The text is not a message of the sub-protocol and is about no operation.
-pub fn read(text: &str) -> Result<Received, ()> {
+/// The text is not a message of the sub-protocol and is about no operation. The error says why.
+pub fn read(text: &str) -> Result<Received, String> {
     if let Err(problem) = check_values("The message", text.as_bytes()) {
-        let id = operation_id(text).ok_or(())?;
+        let id = operation_id(text).ok_or_else(|| problem.clone())?;
         return Ok(Received::Unreadable { id, problem });
     }
     let error = match serde_json::from_str(text) {
         Ok(message) => return Ok(Received::Message(message)),
-        Err(error) if error.is_data() => return Err(()),
+        Err(error) if error.is_data() => return Err(error.to_string()),
         Err(error) => error,
     };
     if let Some(Ok(message)) = whole_characters(text).map(|whole| serde_json::from_str(&whole)) {
@@ -52,7 +52,7 @@ pub fn read(text: &str) -> Result<Received, ()> {
             other => Received::Message(other),
         });
     }
-    let id = operation_id(text).ok_or(())?;
+    let id = operation_id(text).ok_or_else(|| format!("not valid JSON: {error}"))?;
     Ok(Received::Unreadable { id, problem: format!("The message is not valid JSON: {error}.") })
 }
 

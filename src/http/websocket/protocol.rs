@@ -10,6 +10,8 @@ use crate::graphql::code;
 
 /// The sub-protocol's name.
 pub const NAME: &str = "graphql-transport-ws";
+/// How many bytes the reason of a close frame may have (RFC 6455, 5.5).
+const MAX_REASON: usize = 123;
 /// How many bytes of an operation's id fit into the reason of a close frame.
 const MAX_ID_IN_REASON: usize = 90;
 
@@ -107,8 +109,16 @@ pub struct CloseReason {
 }
 
 impl CloseReason {
-    /// The client sent something that is not a message of the sub-protocol.
-    pub const BAD_MESSAGE: Self = Self::new(4400, "Invalid message");
+    /// The client sent a binary frame.
+    pub const BINARY: Self = Self::new(4400, "Invalid message: send text frames, not binary ones");
+    /// A message before the acknowledgement is too large.
+    pub const BIG_INIT: Self =
+        Self::new(4400, "Invalid message: before the acknowledgement, at most 16 KiB");
+    /// An operation's id is empty or too long.
+    pub const BAD_ID: Self = Self::new(4400, "Invalid message: an id has 1 to 256 bytes");
+    /// The token in `connection_init` is no text.
+    pub const BAD_AUTHORIZATION: Self =
+        Self::new(4400, "Invalid message: `authorization` must be a text");
     /// An operation came before `connection_init`, or the session has ended.
     pub const UNAUTHORIZED: Self = Self::new(4401, "Unauthorized");
     /// The token in `connection_init` has no live session.
@@ -132,6 +142,13 @@ impl CloseReason {
 
     const fn new(code: u16, text: &'static str) -> Self {
         Self { code, text: Cow::Borrowed(text) }
+    }
+
+    /// The client sent something that is not a message of the sub-protocol.
+    pub fn bad_message(problem: &str) -> Self {
+        let mut text = format!("Invalid message: {problem}");
+        text.truncate(text.floor_char_boundary(MAX_REASON));
+        Self { code: 4400, text: text.into() }
     }
 
     /// The caller has too many websockets open, which a text of at most 123 bytes says.
