@@ -36,6 +36,17 @@ const PASSWORD_IN_CLEAR: &str = "would send its password unencrypted: add ?tls=r
                                  ?tls=opportunistic sends it all the same. Name the port too: with \
                                  ?tls it is 587 instead of 25 otherwise";
 
+const NO_TLS: &str = "the mail server does not speak TLS on this port: name its port for implicit TLS, which is \
+                      465 at most servers, or begin the URL with smtp:// and add ?tls=required (STARTTLS)";
+const NO_STARTTLS: &str = "the mail server offers no STARTTLS on this port: name its port for submission, which is 587 \
+                           at most servers, or begin the URL with smtps:// (implicit TLS)";
+const NO_SIGN_IN: &str = "the mail server offers no way to sign in with a password: leave user and password out of the \
+                          URL, or name its port for submission, which is 587 at most servers";
+const NO_SIGN_IN_YET: &str = "the mail server offers no way to sign in without encryption: add ?tls=required (STARTTLS), \
+                              or leave user and password out of the URL";
+/// What rustls says of a server that does not speak TLS.
+const CORRUPT_TLS: &str = "received corrupt message";
+
 /// How long a connection is kept for another mail. Firewalls forget idle connections after minutes
 /// and drop what is sent on them.
 const MAX_IDLE: Duration = Duration::from_secs(30);
@@ -140,8 +151,7 @@ impl SmtpServer {
             connection.quit().await
         };
         let check = Box::pin(async {
-            let connected = self.connect().await;
-            let mut connection = connected.map_err(|error| self.about_connecting(error))?;
+            let mut connection = self.connect().await?;
             ask(&mut connection).await.map(drop).map_err(about_session)
         });
         time::timeout(self.timeout, check)
@@ -168,9 +178,7 @@ impl SmtpServer {
         }
         // An error while connecting (greeting, TLS, AUTH) says nothing about the mail.
         let connected = time::timeout_at(deadline, self.connect()).await;
-        let connection = connected
-            .map_err(|_| SendError::Unreachable(self.no_answer()))?
-            .map_err(|error| self.about_connecting(error))?;
+        let connection = connected.map_err(|_| SendError::Unreachable(self.no_answer()))??;
         self.send_on(connection, message, deadline).await
     }
 
@@ -204,8 +212,16 @@ impl SmtpServer {
         if error.status().is_some() {
             return about_session(error);
         }
+        let text = text_of(&error);
+        let is_plain =
+            self.target.encryption == Encryption::ImplicitTls && text.contains(CORRUPT_TLS);
+        self.unusable(if is_plain { NO_TLS } else { &text })
+    }
+
+    /// The error of a mail server that cannot be used as configured.
+    fn unusable(&self, problem: &str) -> SendError {
         let Target { host, port, .. } = &self.target;
-        SendError::Unreachable(format!("{host}:{port}: {}", with_causes(&error)))
+        SendError::Unreachable(format!("{host}:{port}: {problem}"))
     }
 
     fn no_answer(&self) -> String {
@@ -235,24 +251,34 @@ impl SmtpServer {
         }
     }
 
-    async fn connect(&self) -> Result<AsyncSmtpConnection, SmtpError> {
+    async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {
         let Target { host, port, encryption, client_id, credentials } = &self.target;
         let implicit_tls = (*encryption == Encryption::ImplicitTls).then(|| self.tls.clone());
         let server = (host.as_str(), *port);
         let timeout = Some(self.timeout);
+        let failed = |error| self.about_connecting(error);
         let mut connection =
             AsyncSmtpConnection::connect_tokio1(server, timeout, client_id, implicit_tls, None)
-                .await?;
+                .await
+                .map_err(failed)?;
         let starttls = match encryption {
             Encryption::Off | Encryption::ImplicitTls => false,
             Encryption::OpportunisticStartTls => connection.can_starttls(),
+            Encryption::RequiredStartTls if !connection.can_starttls() => {
+                return Err(self.unusable(NO_STARTTLS));
+            }
             Encryption::RequiredStartTls => true,
         };
         if starttls {
-            connection.starttls(self.tls.clone(), client_id).await?;
+            connection.starttls(self.tls.clone(), client_id).await.map_err(failed)?;
         }
         if let Some(credentials) = credentials {
-            connection.auth(DEFAULT_MECHANISMS, credentials).await?;
+            let offered = connection.server_info().get_auth_mechanism(DEFAULT_MECHANISMS);
+            if offered.is_none() {
+                let is_clear = *encryption == Encryption::Off;
+                return Err(self.unusable(if is_clear { NO_SIGN_IN_YET } else { NO_SIGN_IN }));
+            }
+            connection.auth(DEFAULT_MECHANISMS, credentials).await.map_err(failed)?;
         }
         Ok(connection)
     }
@@ -358,12 +384,23 @@ fn no_smtputf8(sender_is_ascii: bool) -> SendError {
     SendError::Held { error: error.into(), counts: false, ends_session: false }
 }
 
+/// Returns the text of an error with its causes.
+fn text_of(error: &SmtpError) -> String {
+    // lettre's error can be the cause of another one of the same kind.
+    let text =
+        with_causes(error).replacen("Connection error: Connection error", "Connection error", 1);
+    text.replace(
+        "response error: incomplete response",
+        "the mail server closed the connection without an answer",
+    )
+}
+
 /// The error of a step before the mail server has seen anything of the mail: a reply is a verdict
 /// about the sender, the session or the day's quota, whatever its code is. Anything else, such as
 /// a connection that is lost, is no verdict.
 #[expect(clippy::needless_pass_by_value, reason = "map_err passes it by value")]
 fn about_session(error: SmtpError) -> SendError {
-    let text = with_causes(&error);
+    let text = text_of(&error);
     match error.status() {
         Some(_) => {
             SendError::Held { error: text, counts: false, ends_session: ends_session(&error) }
@@ -375,7 +412,7 @@ fn about_session(error: SmtpError) -> SendError {
 /// The error of a step that names the recipient or contains the mail.
 #[expect(clippy::needless_pass_by_value, reason = "map_err passes it by value")]
 fn about_mail(error: SmtpError) -> SendError {
-    let text = with_causes(&error);
+    let text = text_of(&error);
     if is_about_all(&error) {
         SendError::Held { error: text, counts: true, ends_session: ends_session(&error) }
     } else if error.is_permanent() {
@@ -391,7 +428,7 @@ fn ends_session(error: &SmtpError) -> bool {
 }
 
 fn is_about_all(error: &SmtpError) -> bool {
-    let text = with_causes(error);
+    let text = text_of(error);
     error.status().is_some_and(|code| concerns_all_mails(code.into(), &text))
 }
 

@@ -97,6 +97,8 @@ async fn doctor_and_mail_test_report_what_is_misconfigured() {
     let secret =
         Smtp::start_with(SmtpOptions { implicit_tls: true, ..SmtpOptions::default() }).await;
     smtp.script([Behaviour::Rcpt("550 5.1.1 no such user")]);
+    let plain = Smtp::start().await;
+    plain.script([Behaviour::DropMidData]);
     for (variables, address, expected) in [
         (&wrong, "op@example.com", "wrong password"),
         (&good, "op@example.com", "no such user"),
@@ -104,7 +106,30 @@ async fn doctor_and_mail_test_report_what_is_misconfigured() {
         (
             &variables(&smtp.named_url("smtp", "", "?tls=required"), &database.url),
             "op@example.com",
-            "STARTTLS is not supported",
+            "offers no STARTTLS on this port: name its port for submission",
+        ),
+        (
+            &variables(&plain.named_url("smtp", "", ""), &database.url),
+            "op@example.com",
+            "not sent: the mail server closed the connection without an answer",
+        ),
+        (
+            &variables(&plain.named_url("smtps", "", ""), &database.url),
+            "op@example.com",
+            "does not speak TLS on this port: name its port for implicit TLS",
+        ),
+        (
+            &variables(&plain.named_url("smtp", "desk:secret@", ""), &database.url),
+            "op@example.com",
+            "offers no way to sign in without encryption: add ?tls=required",
+        ),
+        (
+            &variables(
+                &plain.named_url("smtp", "desk:secret@", "?tls=opportunistic"),
+                &database.url,
+            ),
+            "op@example.com",
+            "offers no way to sign in with a password: leave user and password out",
         ),
         (
             &variables(&secret.named_url("smtps", "", ""), &database.url),
