@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgGroup, Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use clap_complete::Shell;
 use uuid::Uuid;
 
@@ -261,6 +264,7 @@ pub(super) enum ServiceTokenCommand {
     /// Revoke a service token, which stops working immediately.
     Revoke {
         /// The id of the token, as `ticketwire service-token list` shows it.
+        #[arg(value_parser = parse_id)]
         id: Uuid,
     },
 }
@@ -277,7 +281,7 @@ pub(super) enum MailCommand {
     },
     /// List mails with their ids and errors, the newest first.
     ///
-    /// Without --state, lists those that were not sent.
+    /// Without --state, lists those that have failed: refused, given up, unbuildable and expired.
     List {
         /// A state to list. Repeat the flag for several states.
         #[arg(long, value_enum)]
@@ -290,15 +294,16 @@ pub(super) enum MailCommand {
     ///
     /// They then have another 72 hours. Mails with codes, links or security notices cannot be
     /// queued again, because their content was erased.
+    #[command(group(ArgGroup::new("which").required(true)))]
     Retry {
         /// The ids of the mails, as `ticketwire mail list` shows them.
-        #[arg(required_unless_present = "all")]
-        id: Vec<Uuid>,
+        #[arg(value_name = "ID", group = "which", value_parser = parse_id)]
+        ids: Vec<Uuid>,
         /// Queue all of them. Those that a restore has held back only with --state expired.
-        #[arg(long, conflicts_with = "id")]
+        #[arg(long, group = "which")]
         all: bool,
         /// With --all: only mails in this state. Repeat the flag for several states.
-        #[arg(long, value_enum, requires = "all")]
+        #[arg(long, requires = "all", value_parser = failed_state())]
         state: Vec<MailStateArg>,
         /// With --all: only mails that failed at this time or later, such as
         /// 2026-11-26T08:00:00Z.
@@ -379,12 +384,13 @@ pub(super) enum OutboxCommand {
     ///
     /// A running server tries them within a few seconds. Those that succeed disappear from the
     /// list; nobody is notified twice.
+    #[command(group(ArgGroup::new("which").required(true)))]
     Retry {
         /// The ids of the events, as `ticketwire outbox list` shows them.
-        #[arg(value_name = "ID", required_unless_present = "all")]
+        #[arg(value_name = "ID", group = "which", value_parser = parse_id)]
         ids: Vec<Uuid>,
         /// Try all events that were set aside.
-        #[arg(long, conflicts_with = "ids")]
+        #[arg(long, group = "which")]
         all: bool,
     },
 }
@@ -451,6 +457,20 @@ impl From<Scope> for ScopeArg {
             Scope::CreateHandoffs => Self::CreateHandoffs,
         }
     }
+}
+
+/// Returns a parser of the states in which a mail can be queued again.
+fn failed_state() -> impl TypedValueParser<Value = MailStateArg> {
+    let states = DeliveryState::FAILED.map(MailStateArg::from);
+    let names = states.into_iter().filter_map(|state| state.to_possible_value());
+    PossibleValuesParser::new(names).try_map(|name| MailStateArg::from_str(&name, false))
+}
+
+/// Reads an id.
+fn parse_id(text: &str) -> Result<Uuid, String> {
+    let example =
+        "an id looks like 01a22f8c-5f0e-7c31-9d42-6b8f3e0c7a15: the command `list` shows them";
+    text.parse().map_err(|_| example.to_owned())
 }
 
 /// Reads a time.

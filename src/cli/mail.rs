@@ -18,7 +18,7 @@ use crate::{
         delivery::{Delivery, DeliveryState},
         ids::DeliveryId,
     },
-    service::delivery,
+    service::delivery::{self, QueuedAgain},
 };
 
 /// Runs one of the `mail` commands.
@@ -28,19 +28,9 @@ pub(super) async fn run(config: &Config, command: MailCommand) -> CliResult {
         MailCommand::List { state, limit } => list(config, &states(&state), limit).await,
         MailCommand::Retry { all: true, state, since, .. } => {
             let states = (!state.is_empty()).then(|| states(&state));
-            if let Some(state) =
-                states.iter().flatten().find(|it| !DeliveryState::FAILED.contains(it))
-            {
-                let failed = DeliveryState::FAILED.map(state_name).join(", ");
-                let state = state_name(*state);
-                return Err(format!(
-                    "no mail that is {state} can be queued again: choose {failed}"
-                )
-                .into());
-            }
             retry_all(config, states, since).await
         }
-        MailCommand::Retry { id, .. } => retry(config, &id).await,
+        MailCommand::Retry { ids, .. } => retry(config, &ids).await,
         MailCommand::Enable => set_enabled(config, true).await,
         MailCommand::Disable => set_enabled(config, false).await,
     }
@@ -89,6 +79,8 @@ fn line(mail: &Delivery) -> String {
     // An address is stored as it came, and checked only when the mail is composed.
     let address = mail.address.replace(char::is_control, " ");
     let error = mail.last_error.as_deref().unwrap_or_default();
+    let is_erased = mail.ticket_id.is_none() && DeliveryState::FAILED.contains(&mail.state);
+    let error = if is_erased { format!("{error}  (content erased)") } else { error.to_owned() };
     let line = format!("{}  {state:<11}  {created}  {address:<32}  {error}", mail.id.0);
     format!("{}\n", line.trim_end())
 }
@@ -127,11 +119,17 @@ async fn retry_all(
     states: Option<Vec<DeliveryState>>,
     since: Option<Timestamp>,
 ) -> CliResult {
-    let count = with_services(config, async |services| {
+    let QueuedAgain { queued, erased } = with_services(config, async |services| {
         delivery::retry_all(&Actor::System, services, states, since).await.map_err(explain)
     })
     .await?;
-    print(&format!("Mails that were queued again: {count}.\n"))
+    print(&format!("Mails that were queued again: {queued}.\n"))?;
+    if erased > 0 {
+        print(&format!(
+            "Left out: {erased}. They held codes, links or security notices, and their content was erased.\n"
+        ))?;
+    }
+    Ok(())
 }
 
 async fn set_enabled(config: &Config, enabled: bool) -> CliResult {

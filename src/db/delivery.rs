@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use diesel::{
     dsl::sql,
+    pg::Pg,
     prelude::*,
     sql_types::{Array, BigInt, Binary, Bool, Text, Timestamptz, Uuid as SqlUuid},
 };
@@ -403,6 +404,30 @@ pub struct FailedMails {
     pub held_back: bool,
 }
 
+impl FailedMails {
+    fn query(&self) -> deliveries::BoxedQuery<'_, Pg> {
+        let states = deliveries::state.eq_any(&self.states);
+        let mut chosen = deliveries::table.filter(states).into_boxed();
+        if let Some(id) = self.id {
+            chosen = chosen.filter(deliveries::id.eq(id.0));
+        }
+        if !self.held_back {
+            chosen = chosen.filter(deliveries::last_error.is_distinct_from(HELD_BACK));
+        }
+        if let Some(since) = self.finished_since {
+            chosen = chosen.filter(deliveries::finished_at.ge(since));
+        }
+        chosen
+    }
+}
+
+/// Counts failed mails whose content was erased, because they are about no ticket but held a code, a link
+/// or a security notice. They cannot be queued again.
+pub async fn count_erased(db: &mut Connection, failed: &FailedMails) -> Result<i64, DbError> {
+    let erased = failed.query().filter(deliveries::ticket_id.is_null());
+    Ok(erased.count().get_result(db).await?)
+}
+
 /// Queues failed mails about tickets again, to be sent before `deadline`, and returns their ids.
 /// Priority mail is left out: its content was erased.
 pub async fn retry(
@@ -411,20 +436,7 @@ pub async fn retry(
     now: Timestamp,
     deadline: Timestamp,
 ) -> Result<Vec<DeliveryId>, DbError> {
-    let mut chosen = deliveries::table
-        .filter(deliveries::state.eq_any(&failed.states))
-        .filter(deliveries::ticket_id.is_not_null())
-        .select(deliveries::id)
-        .into_boxed();
-    if let Some(id) = failed.id {
-        chosen = chosen.filter(deliveries::id.eq(id.0));
-    }
-    if !failed.held_back {
-        chosen = chosen.filter(deliveries::last_error.is_distinct_from(HELD_BACK));
-    }
-    if let Some(since) = failed.finished_since {
-        chosen = chosen.filter(deliveries::finished_at.ge(since));
-    }
+    let chosen = failed.query().filter(deliveries::ticket_id.is_not_null()).select(deliveries::id);
     let ids = diesel::update(deliveries::table)
         .filter(deliveries::id.eq_any(chosen))
         .filter(deliveries::finished_at.is_not_null())
@@ -490,16 +502,18 @@ pub async fn failures(
     Ok((counts, error.flatten()))
 }
 
-/// Returns how many mails have failed since a time, without those that a restore has held back.
-/// Reads the whole table.
-pub async fn failed_since(db: &mut Connection, since: Timestamp) -> Result<i64, DbError> {
-    Ok(deliveries::table
-        .filter(deliveries::state.eq_any(DeliveryState::FAILED))
-        .filter(deliveries::finished_at.gt(since))
-        .filter(deliveries::last_error.is_distinct_from(HELD_BACK))
-        .count()
-        .get_result(db)
-        .await?)
+/// Returns how many mails have failed since a time, without those that a restore has held back: first
+/// those that can be queued again, then those whose content was erased. Reads the whole table.
+pub async fn failed_since(db: &mut Connection, since: Timestamp) -> Result<(i64, i64), DbError> {
+    let failed = FailedMails {
+        id: None,
+        states: DeliveryState::FAILED.into(),
+        finished_since: Some(since),
+        held_back: false,
+    };
+    let kept = failed.query().filter(deliveries::ticket_id.is_not_null());
+    let kept = kept.count().get_result(db).await?;
+    Ok((kept, count_erased(db, &failed).await?))
 }
 
 /// Returns when the next mail can be claimed, or `None` if there are no unfinished mails or mail is

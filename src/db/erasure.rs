@@ -155,8 +155,8 @@ async fn own_addresses(db: &mut Connection, account: &Account) -> Result<Vec<Str
 }
 
 /// Erases the addresses of an account's mails and sessions, what its comments were before edits, and
-/// its files that are not attached. Mails that wait are cancelled. Those to the support desk stay as they
-/// are, though it may have the address of one of its people.
+/// its files that are not attached. Mails that wait or have failed are cancelled. Those to the support desk
+/// stay as they are, though it may have the address of one of its people.
 pub async fn erase_traces(
     db: &mut Connection,
     id: AccountId,
@@ -181,7 +181,7 @@ pub async fn erase_traces(
     sql_query(format!(
         "UPDATE deliveries d SET address = d.id || '@{ERASED_DOMAIN}', last_error = NULL,
              payload = NULL, finished_at = coalesce(d.finished_at, $3),
-             state = CASE WHEN d.finished_at IS NULL THEN 'cancelled' ELSE d.state END
+             state = CASE WHEN d.state = 'sent' THEN d.state ELSE 'cancelled' END
          WHERE {whose}"
     ))
     .bind::<SqlUuid, _>(id.0)

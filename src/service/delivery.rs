@@ -83,10 +83,19 @@ fn why_not_queued(delivery: &Delivery) -> Option<&'static str> {
     }
 }
 
+/// What queueing all failed mails again has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueuedAgain {
+    /// How many were queued.
+    pub queued: usize,
+    /// How many were left out because their content was erased.
+    pub erased: i64,
+}
+
 /// Queues all mails again that could not be sent, of those that `states` and `finished_since`
 /// select. States in which a mail was sent or cancelled select none. Priority mails are left out,
 /// because their content was erased. So are mails that a restore has held back, unless `states` names
-/// `Expired`: they may have been sent. Returns how many were queued.
+/// `Expired`: they may have been sent.
 ///
 /// # Errors
 /// Returns an error if the actor is not an admin.
@@ -95,7 +104,7 @@ pub async fn retry_all(
     services: &Services,
     states: Option<Vec<DeliveryState>>,
     finished_since: Option<Timestamp>,
-) -> Result<usize, ServiceError> {
+) -> Result<QueuedAgain, ServiceError> {
     authorise(actor, Action::ManageMail, Resource::Desk)?;
     let mut chosen = DeliveryState::FAILED.to_vec();
     let held_back = states.as_ref().is_some_and(|it| it.contains(&DeliveryState::Expired));
@@ -103,7 +112,9 @@ pub async fn retry_all(
         chosen.retain(|state| states.contains(state));
     }
     let failed = FailedMails { id: None, states: chosen, finished_since, held_back };
-    queue_again(actor, services, &failed).await
+    let queued = queue_again(actor, services, &failed).await?;
+    let erased = delivery::count_erased(&mut *services.database.read().await?, &failed).await?;
+    Ok(QueuedAgain { queued, erased })
 }
 
 async fn queue_again(

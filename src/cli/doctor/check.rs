@@ -45,6 +45,11 @@ impl Problem {
         }
     }
 
+    /// Says the state before the problem.
+    pub(super) fn after(self, state: &str) -> Self {
+        Self { detail: format!("{state}; {}", self.detail), ..self }
+    }
+
     /// Makes it a warning, which is no failure.
     pub(super) fn warning(self) -> Self {
         Self { is_warning: true, ..self }

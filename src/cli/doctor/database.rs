@@ -428,19 +428,32 @@ async fn check_failed_mails(database: &Database) -> Check {
     let failed = failed.iter().map(|(state, count)| format!("{} {count}", state_name(*state)));
     let failed = match failed.collect::<Vec<_>>().join(", ") {
         none if none.is_empty() => "none".to_owned(),
-        failed => format!("{failed}; see `ticketwire mail list`"),
+        failed => format!("{failed} (`ticketwire mail list`)"),
     };
     let state = match waiting_for {
         None => failed,
-        Some(error) => format!("{failed}; the last error of a mail that is queued: {error}"),
+        Some(error) => format!(
+            "{failed}; the last error of one that is queued (`ticketwire mail list --state queued`): {error}"
+        ),
     };
-    if recent == 0 {
-        return Ok(state);
+    let kept = (recent.0 > 0).then(|| {
+        Problem::new(
+            format!("{} failed within the last day", recent.0),
+            "ticketwire mail list; mend the cause; ticketwire mail retry --all --state STATE --since TIME",
+        )
+    });
+    let erased = (recent.1 > 0).then(|| {
+        Problem::new(
+            format!("{} with codes, links or security notices failed within the last day", recent.1),
+            "see their errors; they cannot be queued again, since their content was erased: people ask for \
+             another code or link",
+        )
+        .warning()
+    });
+    match kept.into_iter().chain(erased).reduce(Problem::and) {
+        None => Ok(state),
+        Some(problem) => Err(problem.after(&state)),
     }
-    Err(Problem::new(
-        format!("{state}; {recent} failed within the last day"),
-        "ticketwire mail list; mend the cause; ticketwire mail retry --all --state STATE --since TIME",
-    ))
 }
 
 async fn check_staff_addresses(config: &Config, database: &Database) -> Check {
