@@ -102,8 +102,9 @@ merged! {
     /// request or one beyond a limit; `RATE_LIMITED`, with `extensions.retryAfterSeconds`;
     /// `RESPONSE_TOO_LARGE` or `TOO_MANY_STATEMENTS` for a request that needs more than one request
     /// may: ask for fewer items or fields; `TIMEOUT` for one that takes too long; `UNAVAILABLE`; or
-    /// `INTERNAL` for a failure of the server, with `extensions.requestId` for its operator. After
-    /// `RESPONSE_TOO_LARGE`, `TOO_MANY_STATEMENTS` and `TIMEOUT`, `data` is null.
+    /// `INTERNAL` for a failure of the server. The last three have `extensions.requestId`, by which the
+    /// operator finds the request in the log. After `RESPONSE_TOO_LARGE`, `TOO_MANY_STATEMENTS` and
+    /// `TIMEOUT`, `data` is null.
     ///
     /// `UNAVAILABLE` means: the database or the storage of files is away, overloaded or full, others keep the
     /// same data locked, or the server is checking too many passwords: try again after

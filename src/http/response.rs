@@ -41,6 +41,9 @@ pub fn is_request_error(response: &GraphqlResponse) -> bool {
         && response.errors.iter().all(|error| error.path.is_empty())
 }
 
+/// The codes of errors with which the server failed, the most serious first.
+const FAILURES: [&str; 3] = [code::INTERNAL, code::UNAVAILABLE, code::TIMEOUT];
+
 /// Sets what errors lack: the code `BAD_REQUEST` on those of parsing, validation and the
 /// coercion of inputs, and the request's id on the server's own.
 pub fn complete_errors(errors: &mut [ServerError], id: Option<RequestId>) {
@@ -50,8 +53,9 @@ pub fn complete_errors(errors: &mut [ServerError], id: Option<RequestId>) {
         if extensions.get("code").is_none() {
             extensions.set("code", code::BAD_REQUEST);
         }
-        let internal = extensions.get("code") == Some(&Value::from(code::INTERNAL));
-        if let Some(RequestId(id)) = id.filter(|_| internal) {
+        let code = extensions.get("code");
+        let is_failure = FAILURES.iter().any(|&failure| code == Some(&Value::from(failure)));
+        if let Some(RequestId(id)) = id.filter(|_| is_failure) {
             extensions.set("requestId", id.simple().to_string());
         }
     }
@@ -60,8 +64,7 @@ pub fn complete_errors(errors: &mut [ServerError], id: Option<RequestId>) {
 /// Returns the code with which the server failed to produce a part of a response whose errors are
 /// complete, perhaps only this time, or `None` if it did not fail.
 pub fn failure(response: &GraphqlResponse) -> Option<&'static str> {
-    let codes = [code::INTERNAL, code::UNAVAILABLE, code::TIMEOUT];
-    codes.into_iter().find(|code| has_code(response, code))
+    FAILURES.into_iter().find(|code| has_code(response, code))
 }
 
 /// Whether a part of a response is missing because the database is away.

@@ -83,6 +83,8 @@ async fn the_folder_of_a_disk_that_is_not_mounted_is_not_used() {
     let before = server.content().await;
     let refused = comment(&anna, &ticket.id).await;
     assert_eq!((refused.status, refused.code()), (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"));
+    let id = refused.at("/errors/0/extensions/requestId").as_str().unwrap();
+    assert_eq!(refused.headers["x-request-id"], id);
     assert_eq!(server.content().await, before);
     let report =
         Report::of(&server.database, &[("TICKETWIRE_STORAGE_FOLDER", &text(folder))]).await;
