@@ -29,7 +29,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use backup::{back_up, verify_backup};
 pub use certificate::{
-    BASE_URL_LACKS_TLS, CHAIN_ADVICE, base_url_lacks_tls, check_certificate, mail_certificates,
+    BASE_URL_LACKS_TLS, base_url_lacks_tls, check_certificate, mail_certificates,
 };
 pub use certificate_chain::TrustedCertificate;
 pub use check::check_config;

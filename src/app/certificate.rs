@@ -33,11 +33,9 @@ use crate::{config::Config, domain::clock::Ambient, http::Tls, metrics::Metrics}
 const CERTIFICATE: &str = "tls.certificate_file";
 const KEY: &str = "tls.key_file";
 const MAIL_CERTIFICATE: &str = "mail.ca_file";
-/// What to do about certificates that some clients may refuse.
-pub const CHAIN_ADVICE: &str = "put the server's own certificate first, then that of its issuer, \
-     then that of the issuer's issuer, and nothing else, as `fullchain.pem` of certbot does";
 /// What is wrong with `links.base_url` if [`base_url_lacks_tls`], and what to do.
-pub const BASE_URL_LACKS_TLS: &str = "`links.base_url` must begin with https://: its port is that of `listen`, which speaks TLS only";
+pub const BASE_URL_LACKS_TLS: &str = "`links.base_url` begins with http://, and `listen`, which speaks TLS only, has the same port: \
+     begin it with https://, unless it is the address of a reverse proxy";
 /// How often the files are read again.
 const RELOAD_EVERY: Duration = Duration::from_mins(1);
 
@@ -115,7 +113,7 @@ impl ServerCertificate {
         let loaded = files.load(ambient.now()).await?;
         files.warn_of_doubts(&loaded.chain);
         if base_url_lacks_tls(config) {
-            tracing::warn!("{BASE_URL_LACKS_TLS}, so no link of a mail leads to this server");
+            tracing::warn!("{BASE_URL_LACKS_TLS}");
         }
         let tls = Tls::new(loaded.key)
             .map_err(|error| invalid_setting(CERTIFICATE, format!("cannot be used: {error}")))?;
@@ -191,10 +189,10 @@ impl CertificateFiles {
     /// Logs why some clients may refuse the certificates.
     fn warn_of_doubts(&self, chain: &Chain) {
         if !chain.doubts.is_empty() {
-            let (file, doubts) = (self.certificate.display(), chain.doubts.join("; "));
+            let (doubts, advice) = (chain.doubts.join("; "), chain.advice.join("; "));
+            let file = self.certificate.display();
             tracing::warn!(
-                "some clients may refuse the certificates of {CERTIFICATE}, {file}: {doubts}. To do: \
-                 {CHAIN_ADVICE}"
+                "some clients may refuse the certificates of {CERTIFICATE}, {file}: {doubts}. To do: {advice}"
             );
         }
     }

@@ -20,6 +20,8 @@ pub struct Chain {
     pub expiry: Expiry,
     /// Why some clients may refuse the certificates although most accept them.
     pub doubts: Vec<String>,
+    /// What to do about the doubts.
+    pub advice: Vec<&'static str>,
 }
 
 /// When the first certificate of a chain expires.
@@ -49,9 +51,23 @@ pub(super) fn check(chain: &[CertificateDer<'_>], now: DateTime<Utc>) -> Result<
         }
     }
     let expiry = expiry.ok_or_else(|| NO_CERTIFICATE.to_owned())?;
-    Ok(Chain { expiry, doubts: doubts(&links, &path) })
+    let mut doubts = doubts(&links, &path);
+    let mut advice = if doubts.is_empty() { vec![] } else { vec![CHAIN_ADVICE] };
+    if links.first().is_some_and(Link::is_authority) {
+        doubts.push(
+            "the first certificate is that of an authority (CA:TRUE), not of a server".into(),
+        );
+        advice.push(AUTHORITY_ADVICE);
+    }
+    Ok(Chain { expiry, doubts, advice })
 }
 
+/// What to do about certificates that do not lead from the server's own to an issuer, in their order.
+const CHAIN_ADVICE: &str = "put the server's own certificate first, then that of its issuer, then that of the \
+     issuer's issuer, and nothing else, as `fullchain.pem` of certbot does";
+/// What to do about the certificate of an authority in the place of the server's own.
+const AUTHORITY_ADVICE: &str = "put a certificate for a server first; to make one of your own, give `openssl req -x509` the \
+     option `-addext basicConstraints=critical,CA:FALSE`";
 /// What is wrong with a file without certificates.
 pub(super) const NO_CERTIFICATE: &str =
     "the file contains no certificate. It must be in PEM form: -----BEGIN CERTIFICATE-----";
@@ -78,13 +94,6 @@ fn path<'l, 'c>(links: &'l [Link<'c>]) -> Result<Vec<&'l Link<'c>>, String> {
 /// Returns what clients may dislike that expect the path and nothing else.
 fn doubts(links: &[Link<'_>], path: &[&Link<'_>]) -> Vec<String> {
     let mut doubts = Vec::new();
-    if links.first().is_some_and(Link::is_authority) {
-        doubts.push(
-            "the first certificate is that of an authority (CA:TRUE) and not of a server: for one of your \
-             own, give `openssl req -x509` the option `-addext basicConstraints=critical,CA:FALSE`"
-                .to_owned(),
-        );
-    }
     if !path.is_sorted_by_key(|link| link.number) {
         let order = path.iter().map(|link| link.number.to_string()).collect::<Vec<_>>();
         doubts.push(format!(

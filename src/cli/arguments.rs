@@ -303,11 +303,11 @@ pub(super) enum MailCommand {
         #[arg(long, group = "which")]
         all: bool,
         /// With --all: only mails in this state. Repeat the flag for several states.
-        #[arg(long, requires = "all", value_parser = failed_state())]
+        #[arg(long, requires = "all", conflicts_with = "ids", value_parser = failed_state())]
         state: Vec<MailStateArg>,
         /// With --all: only mails that failed at this time or later, such as
         /// 2026-11-26T08:00:00Z.
-        #[arg(long, value_name = "TIME", requires = "all", value_parser = parse_time)]
+        #[arg(long, value_name = "TIME", requires = "all", conflicts_with = "ids", value_parser = parse_time)]
         since: Option<Timestamp>,
     },
     /// Switch the installation's mail on.

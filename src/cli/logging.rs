@@ -94,8 +94,9 @@ fn limits() -> FilterFn {
     filter_fn(|metadata: &Metadata<'_>| {
         let library = metadata.target().split("::").next().unwrap_or_default();
         match library {
-            // The caller reports what the verifier logs.
-            TRACED | "rustls_platform_verifier" => false,
+            TRACED => false,
+            // Its errors are those of the connection, which the caller reports.
+            "rustls_platform_verifier" => *metadata.level() == Level::WARN,
             _ if LIMITED_LIBRARIES.contains(&library) => *metadata.level() <= Level::INFO,
             _ => true,
         }

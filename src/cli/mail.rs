@@ -18,7 +18,7 @@ use crate::{
         delivery::{Delivery, DeliveryState},
         ids::DeliveryId,
     },
-    service::delivery::{self, QueuedAgain},
+    service::delivery,
 };
 
 /// Runs one of the `mail` commands.
@@ -119,11 +119,12 @@ async fn retry_all(
     states: Option<Vec<DeliveryState>>,
     since: Option<Timestamp>,
 ) -> CliResult {
-    let QueuedAgain { queued, erased } = with_services(config, async |services| {
-        delivery::retry_all(&Actor::System, services, states, since).await.map_err(explain)
+    let erased = with_services(config, async |services| {
+        let queued = delivery::retry_all(&Actor::System, services, states.clone(), since).await;
+        print(&format!("Mails that were queued again: {}.\n", queued.map_err(explain)?))?;
+        delivery::count_erased(&Actor::System, services, states, since).await.map_err(explain)
     })
     .await?;
-    print(&format!("Mails that were queued again: {queued}.\n"))?;
     if erased > 0 {
         print(&format!(
             "Left out: {erased}. They held codes, links or security notices, and their content was erased.\n"

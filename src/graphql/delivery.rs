@@ -159,8 +159,8 @@ impl DeliveryMutation {
         let since = input.finished_since;
         let retried = service::delivery::retry_all(actor, services, states, since).await;
         Ok(match Outcome::of(retried)? {
-            Outcome::Done(done) => RetryDeliveriesPayload {
-                count: i32::try_from(done.queued).unwrap_or(i32::MAX),
+            Outcome::Done(count) => RetryDeliveriesPayload {
+                count: i32::try_from(count).unwrap_or(i32::MAX),
                 user_errors: vec![],
             },
             Outcome::Rejected { errors, .. } => {

@@ -40,12 +40,12 @@ const NO_TLS: &str = "the mail server does not speak TLS on this port: name its 
                       465 at most servers, or begin the URL with smtp:// and add ?tls=required (STARTTLS)";
 const NO_STARTTLS: &str = "the mail server offers no STARTTLS on this port: name its port for submission, which is 587 \
                            at most servers, or begin the URL with smtps:// (implicit TLS)";
-const NO_SIGN_IN: &str = "the mail server offers no way to sign in with a password: leave user and password out of the \
-                          URL, or name its port for submission, which is 587 at most servers";
-const NO_SIGN_IN_YET: &str = "the mail server offers no way to sign in without encryption: add ?tls=required (STARTTLS), \
-                              or leave user and password out of the URL";
+const NO_SIGN_IN: &str = "the mail server offers neither PLAIN nor LOGIN for signing in: leave user and password out of the URL, \
+                          or have the mail server offer one of them";
+const NO_SIGN_IN_YET: &str = "the mail server offers neither PLAIN nor LOGIN for signing in without encryption: add ?tls=required \
+                              (STARTTLS), or leave user and password out of the URL";
 /// What rustls says of a server that does not speak TLS.
-const CORRUPT_TLS: &str = "received corrupt message";
+const CORRUPT_TLS: &str = "received corrupt message of type InvalidContentType";
 
 /// How long a connection is kept for another mail. Firewalls forget idle connections after minutes
 /// and drop what is sent on them.

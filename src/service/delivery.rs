@@ -83,19 +83,10 @@ fn why_not_queued(delivery: &Delivery) -> Option<&'static str> {
     }
 }
 
-/// What queueing all failed mails again has led to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueuedAgain {
-    /// How many were queued.
-    pub queued: usize,
-    /// How many were left out because their content was erased.
-    pub erased: i64,
-}
-
 /// Queues all mails again that could not be sent, of those that `states` and `finished_since`
 /// select. States in which a mail was sent or cancelled select none. Priority mails are left out,
 /// because their content was erased. So are mails that a restore has held back, unless `states` names
-/// `Expired`: they may have been sent.
+/// `Expired`: they may have been sent. Returns how many were queued.
 ///
 /// # Errors
 /// Returns an error if the actor is not an admin.
@@ -104,17 +95,33 @@ pub async fn retry_all(
     services: &Services,
     states: Option<Vec<DeliveryState>>,
     finished_since: Option<Timestamp>,
-) -> Result<QueuedAgain, ServiceError> {
+) -> Result<usize, ServiceError> {
     authorise(actor, Action::ManageMail, Resource::Desk)?;
-    let mut chosen = DeliveryState::FAILED.to_vec();
+    queue_again(actor, services, &failed(states, finished_since)).await
+}
+
+/// Returns how many failed mails [`retry_all`] leaves out because their content was erased.
+///
+/// # Errors
+/// Returns an error if the actor is not an admin.
+pub async fn count_erased(
+    actor: &Actor,
+    services: &Services,
+    states: Option<Vec<DeliveryState>>,
+    finished_since: Option<Timestamp>,
+) -> Result<i64, ServiceError> {
+    authorise(actor, Action::ManageMail, Resource::Desk)?;
+    let failed = failed(states, finished_since);
+    Ok(delivery::count_erased(&mut *services.database.read().await?, &failed).await?)
+}
+
+fn failed(states: Option<Vec<DeliveryState>>, finished_since: Option<Timestamp>) -> FailedMails {
     let held_back = states.as_ref().is_some_and(|it| it.contains(&DeliveryState::Expired));
+    let mut chosen = DeliveryState::FAILED.to_vec();
     if let Some(states) = states {
         chosen.retain(|state| states.contains(state));
     }
-    let failed = FailedMails { id: None, states: chosen, finished_since, held_back };
-    let queued = queue_again(actor, services, &failed).await?;
-    let erased = delivery::count_erased(&mut *services.database.read().await?, &failed).await?;
-    Ok(QueuedAgain { queued, erased })
+    FailedMails { id: None, states: chosen, finished_since, held_back }
 }
 
 async fn queue_again(

@@ -257,6 +257,7 @@ async fn the_operator_lists_failed_mails_and_queues_them_again() {
         (&["mail", "retry"][..], "<ID|--all>"),
         (&["mail", "retry", id, "--all"], "cannot be used with"),
         (&["mail", "retry", "--since", "2026-11-26T08:00:00Z"], "--all"),
+        (&["mail", "retry", id, "--state", "refused"], "cannot be used with"),
         (&["mail", "retry", "5"], "an id looks like 01a2"),
         (&["outbox", "retry"], "<ID|--all>"),
         (&["service-token", "revoke", "5"], "an id looks like 01a2"),

@@ -261,7 +261,12 @@ async fn an_invalid_message_closes_the_socket_with_4400_and_a_short_reason() {
     for (message, words) in [
         (Message::binary(init(&anna).to_string()), "send text frames, not binary ones"),
         (Message::text(long.to_string()), "an id has 1 to 256 bytes"),
-        (Message::text(list.to_string()), "invalid type: sequence, expected a map"),
+        (Message::text(list.to_string()), "The `variables` must be a JSON object."),
+        // What a client sends by mistake may be its token.
+        (
+            Message::text(r#"{"type":"connection_init","payload":"Bearer tw_0"}"#),
+            "`payload` must be a JSON object",
+        ),
     ] {
         let mut socket = anna.socket().await;
         socket.send_raw(message).await;

@@ -7,7 +7,7 @@ use tokio::task::spawn_blocking;
 
 use super::check::{Check, Problem};
 use crate::{
-    app::{self, CHAIN_ADVICE, TrustedCertificate, storage},
+    app::{self, TrustedCertificate, storage},
     config::Config,
     domain::ids::AttachmentId,
 };
@@ -42,7 +42,8 @@ pub(super) async fn check_certificate(config: &Config) -> Check {
         Some(issuer) => (format!("valid until {at}, when {issuer} expires"), None),
     };
     let order = (!chain.doubts.is_empty()).then(|| {
-        format!("correct `tls.certificate_file`, since some clients may refuse it: {CHAIN_ADVICE}")
+        let advice = chain.advice.join("; ");
+        format!("correct `tls.certificate_file`, since some clients may refuse it: {advice}")
     });
     let fixes = renewal.map(str::to_owned).into_iter().chain(order).collect::<Vec<_>>();
     if fixes.is_empty() {

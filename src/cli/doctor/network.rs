@@ -139,8 +139,9 @@ fn has_text(lookup: &Lookup, start: &str) -> bool {
 /// Checks that the address in links leads to a node. Asks nothing if none is running.
 pub(super) async fn check_base_url(config: &Config, nodes: usize) -> Check {
     let Some(base) = &config.links.base_url else { return Ok("not set".into()) };
-    if app::base_url_lacks_tls(config) {
-        return Err(Problem::new(app::BASE_URL_LACKS_TLS, "correct `links.base_url`"));
+    let lacks_tls = app::base_url_lacks_tls(config);
+    if nodes == 0 && lacks_tls {
+        return Err(Problem::new(app::BASE_URL_LACKS_TLS, "correct `links.base_url`").warning());
     }
     if nodes == 0 {
         return Ok(format!("not asked: no node is running ({base})"));
@@ -158,6 +159,9 @@ pub(super) async fn check_base_url(config: &Config, nodes: usize) -> Check {
     match asked.await {
         Ok((status, text)) if status.is_success() && text.trim() == "ok" => {
             Ok(format!("{base} leads to a node"))
+        }
+        Ok(_) if lacks_tls => {
+            Err(Problem::new(app::BASE_URL_LACKS_TLS, "correct `links.base_url`"))
         }
         Ok((status, _)) => {
             let problem = format!("{url} answers {status}, and not as a node does");

@@ -8,10 +8,11 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
 };
+use serde_json::Value;
 
 use super::{
     super::{
-        body::check_values,
+        body::{self, check_values},
         characters::{HALF_CHARACTER, whole_characters},
     },
     protocol::FromClient,
@@ -41,7 +42,7 @@ pub fn read(text: &str) -> Result<Received, String> {
     }
     let error = match serde_json::from_str(text) {
         Ok(message) => return Ok(Received::Message(message)),
-        Err(error) if error.is_data() => return Err(error.to_string()),
+        Err(error) if error.is_data() => return Err(problem(text)),
         Err(error) => error,
     };
     if let Some(Ok(message)) = whole_characters(text).map(|whole| serde_json::from_str(&whole)) {
@@ -54,6 +55,25 @@ pub fn read(text: &str) -> Result<Received, String> {
     }
     let id = operation_id(text).ok_or_else(|| format!("not valid JSON: {error}"))?;
     Ok(Received::Unreadable { id, problem: format!("The message is not valid JSON: {error}.") })
+}
+
+/// Says what is wrong with JSON that is not a message. It repeats no value: there may be a token.
+fn problem(text: &str) -> String {
+    let Ok(Value::Object(message)) = serde_json::from_str(text) else {
+        return "it must be a JSON object".to_owned();
+    };
+    let lacks_id = !message.get("id").is_some_and(Value::is_string);
+    match message.get("type").and_then(Value::as_str) {
+        Some("subscribe" | "complete") if lacks_id => "`id` must be a string".to_owned(),
+        Some("subscribe") => {
+            let payload =
+                message.get("payload").map_or_else(|| "null".to_owned(), Value::to_string);
+            body::problem("The `payload`", payload.as_bytes())
+        }
+        Some("complete") => "a member comes twice".to_owned(),
+        Some("connection_init" | "ping" | "pong") => "`payload` must be a JSON object".to_owned(),
+        _ => "`type` must be that of a message from a client".to_owned(),
+    }
 }
 
 /// Returns the id of the operation that a broken message requests, if that can be recognised.

@@ -266,8 +266,8 @@ fn require_parent(target: &Path, place: &str) -> Result<(), ArchiveError> {
         {
             Err(ArchiveError::NoFolder(parent.display().to_string()))
         }
-        Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
-            Err(ArchiveError::failed(place, cause))
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(ArchiveError::not_created(place, cause))
         }
         _ => Err(ArchiveError::Obstructed(place.to_owned())),
     }
