@@ -107,6 +107,29 @@ async function takesARejectedAnswerAlongAfterAMerge(browser, { anna, ilya }) {
   await page.context().close();
 }
 
+async function takesBothKindsAlongAfterAMerge(browser, { anna, ilya }) {
+  const [ticket, into] = [await anna.openTicket("Noted too often"), await anna.openTicket("Noted first")];
+  const page = await openTicket(browser, AGENT, ticket);
+  await field(page).fill("A draft of an answer");
+  await page.getByRole("button", { name: "Note for staff" }).click();
+  const note = page.getByLabel("Your note. Only staff see it.");
+  await note.fill("A note that comes too late");
+  await page.getByLabel("Then").selectOption("RESOLVED");
+  const release = await hold(page, (request) => mentions(request, "mutation AddComment"));
+  await page.getByRole("button", { name: "Add the note" }).click();
+  await ilya.mutate("mergeTicket", { ticketId: ticket.id, intoId: into.id });
+  release();
+  await page.locator("article.letter", { hasText: "A note that comes too late" }).getByRole("button", { name: "Edit" }).waitFor();
+  await page.getByRole("button", { name: `Take my text along to ${into.number}` }).click();
+  await page.getByRole("heading", { name: "Noted first" }).waitFor();
+  assert.equal(await field(page).inputValue(), "A draft of an answer");
+  assert.equal(await page.getByLabel("Then").inputValue(), "");
+  await page.getByRole("button", { name: "Note for staff" }).click();
+  assert.equal(await note.inputValue(), "A note that comes too late");
+  assert.equal(await page.getByLabel("Then").inputValue(), "RESOLVED");
+  await page.context().close();
+}
+
 async function takesFilesWithoutATextAlongAfterAMerge(browser, { anna, ilya }) {
   const [ticket, into] = [await anna.openTicket("A file for one"), await anna.openTicket("A file for another")];
   const page = await openTicket(browser, AGENT, ticket);
@@ -1436,7 +1459,7 @@ main("desk-rough", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
   const checks = [keepsAPasteThatIsTooLong, showsWhatWasRedacted, takesARejectedAnswerAlongAfterAMerge,
-    takesTheTextAlongAfterAMerge, takesFilesWithoutATextAlongAfterAMerge, saysWhereAMergedTicketContinues, showsATicketOnceThatIsFoundAgain,
+    takesTheTextAlongAfterAMerge, takesBothKindsAlongAfterAMerge, takesFilesWithoutATextAlongAfterAMerge, saysWhereAMergedTicketContinues, showsATicketOnceThatIsFoundAgain,
     showsAViewOfARetiredCategory, showsNoFiguresOfAnotherPeriod, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,

@@ -287,6 +287,7 @@ async function keepsATextReadableWhoseTicketIsLost(browser, { anna, jonas }) {
     await page.locator("article", { hasText: text }).getByRole("button", { name: "Edit", exact: true }).click();
   }
   const editor = page.getByLabel("Your comment");
+  await until(async () => (await editor.count()) === 3);
   await editor.first().fill("As I wanted to say");
   await editor.last().fill("As I meant to say");
   await field(page).fill("As I was about to say");

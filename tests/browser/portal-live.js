@@ -689,6 +689,26 @@ async function showsWhatWaitsAlsoWhileItsTicketCannotBeRead(browser, { anna }) {
   await page.context().close();
 }
 
+async function showsThatALetterWasSentThoughItsTicketCannotBeRead(browser, { anna }) {
+  const { ticket, page } = await openTicket(browser, anna, "Not to be read");
+  const release = await hold(page, (request) => mentions(request, "mutation AddComment"));
+  await field(page).fill("Sent from a page that fails");
+  await page.getByRole("button", { name: "Post comment" }).click();
+  const letter = page.locator("article.letter", { hasText: "Sent from a page that fails" });
+  await letter.waitFor();
+  await page.getByRole("link", { name: "My tickets" }).first().click();
+  await page.route("**/graphql", (route) => {
+    if (!mentions(route.request(), "query Ticket(")) return route.fallback();
+    return route.fulfill({ json: { errors: [{ message: "Failed.", extensions: { code: "INTERNAL" } }] } });
+  });
+  await page.getByRole("link", { name: "1 message is waiting to be sent" }).click();
+  await letter.getByText("Sending…").waitFor();
+  release();
+  await letter.getByText("Sent", { exact: true }).waitFor();
+  assert.deepEqual(await anna.bodies(ticket), ["Sent from a page that fails"]);
+  await page.context().close();
+}
+
 async function printsAllOfALongTicket(browser, { anna }) {
   const ticket = await anna.openTicket("A long story", "Once upon a time.");
   for (let n = 0; n < 60; n++) await anna.comment(ticket, `Part ${n}.`);
@@ -709,6 +729,21 @@ async function printsAllOfALongTicket(browser, { anna }) {
   await page.getByRole("button", { name: "Print" }).click();
   await until(() => page.evaluate(() => window.printed === 61));
   assert.equal(await parts.count(), 60);
+  // Who leaves meanwhile prints nothing, not even of the same ticket.
+  await page.reload();
+  await parts.nth(40).waitFor();
+  await page.evaluate(() => (window.print = () => (window.printed = true)));
+  const isEarlier = (request) => mentions(request, "query Earlier");
+  const release = await hold(page, isEarlier);
+  const [asked] = await Promise.all([page.waitForRequest(isEarlier), page.getByRole("button", { name: "Print" }).click()]);
+  await page.getByRole("link", { name: "My tickets" }).first().click();
+  await page.getByRole("heading", { name: "My tickets" }).waitFor();
+  await page.goBack();
+  await parts.nth(40).waitFor();
+  release();
+  await (await asked.response()).finished();
+  await painted(page);
+  assert.equal(await page.evaluate(() => window.printed), undefined);
   await page.context().close();
 }
 
@@ -723,6 +758,12 @@ async function showsAnInvitationOnItsWayUntilItIsAccepted(browser, { anna, jonas
   await page.getByRole("button", { name: "Remove Jonas Weber" }).click();
   await page.getByText("Only you and support see this ticket.").waitFor();
   assert.equal(await onItsWay.count(), 0);
+  // It is also shown if the list of invitations cannot be read just then.
+  await page.route("**/graphql", (route) => (mentions(route.request(), "query Invitations(") ? route.abort() : route.fallback()));
+  await page.getByLabel("E-mail address of a customer").fill("somebody@example.com");
+  await page.getByRole("button", { name: "Add", exact: true }).click();
+  await onItsWay.waitFor();
+  await page.getByRole("button", { name: "Withdraw" }).waitFor();
   await page.context().close();
 }
 
@@ -755,7 +796,7 @@ main("portal-live", async (browser) => {
     missesNothingOfAListThatWasOvertaken, returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
     followsAgainAfterAFailure, readsTheListAgainAfterAFailure, forgetsAnOutageThatIsOver, storesPreferencesInTheirOrder, saysThatAPageHasFailed, leavesUnreadWhatWasNotShown, showsAsReadWhatWasReadElsewhere,
     listsNothingAsUnreadThatWasReadElsewhere, showsAFollowUpWhenItsReaderComesBack, keepsTheHomePageUpToDate, keepsTheNewestCountOfOpenTickets, showsThatTheHomePageIsReadAgain,
-    namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh, showsWhatWaitsAlsoWhileItsTicketCannotBeRead, printsAllOfALongTicket,
+    namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh, showsWhatWaitsAlsoWhileItsTicketCannotBeRead, showsThatALetterWasSentThoughItsTicketCannotBeRead, printsAllOfALongTicket,
     showsAnInvitationOnItsWayUntilItIsAccepted]) {
     if (only && check.name !== only) continue;
     console.log(check.name);

@@ -5,6 +5,7 @@ import { maxFileBytes, upload } from "./api/upload";
 import { draftName } from "./drafts";
 import { sentence } from "./errors";
 import { bytes, t } from "./i18n/index.svelte";
+import { takeBack, type Letter } from "./outbox.svelte";
 import { leaving } from "./session.svelte";
 import { guardPage } from "./upgrade.svelte";
 import { attach, type Writing } from "./writing.svelte";
@@ -103,12 +104,19 @@ export function startUploads(draft: string, files: Iterable<File>): void {
   }
 }
 
+/** Returns whether something to send is written, or a file for it is on its way. */
+export function hasDraft(writing: Writing): boolean {
+  return writing.isBegun || uploads.list.some(({ draft }) => draft === writing.name);
+}
+
 /**
- * Moves what is written to the draft with another name, behind what is there. The files that are on
- * their way follow it. Returns false, and moves nothing, if the browser stores no drafts.
+ * Moves letters that were not sent, and what is written, to the draft with another name, behind what is
+ * there. The files that are on their way follow. Returns false, and moves nothing, if the browser stores
+ * no drafts.
  */
-export function moveDraft(writing: Writing, name: string): boolean {
-  if (!writing.copyTo(name)) return false;
+export function moveDraft(writing: Writing, name: string, letters: readonly Letter[] = []): boolean {
+  if (!writing.copyTo(name, letters.map((letter) => ({ ...letter, status: letter.comment?.status })))) return false;
+  for (const letter of letters) takeBack(letter);
   for (const item of uploads.list) if (item.draft === writing.name) item.draft = name;
   writing.clear();
   return true;

@@ -74,17 +74,19 @@ export class Writing {
     this.change({ summary, body: later ? `${body}\n\n${later}` : body, files: [...files, ...this.draft.files], key, ...changes });
   }
 
-  /** Adds the draft to the one with another name. Returns whether that is stored. */
-  copyTo(name: string): boolean {
-    const { summary, body, files, status } = $state.snapshot(this.draft);
+  /** Adds these drafts, and then this one, to the one with another name. Returns whether that is stored. */
+  copyTo(name: string, earlier: readonly Draft[] = []): boolean {
     const other = new Writing(name);
-    const { summary: shown, body: before, status: chosen } = other.draft;
-    other.change({
-      summary: shown || summary,
-      body: [before, shown && summary, body].filter(Boolean).join("\n\n"),
-      files: [...other.draft.files, ...files],
-      status: chosen ?? status,
-    });
+    const drafts = [...earlier, this.draft].map((draft) => $state.snapshot(draft));
+    for (const { summary, body, files } of drafts) {
+      const { summary: shown, body: before, files: others } = other.draft;
+      Object.assign(other.draft, {
+        summary: shown || summary,
+        body: [before, shown && summary, body].filter(Boolean).join("\n\n"),
+        files: [...others, ...files],
+      });
+    }
+    other.change({ status: other.draft.status ?? drafts.findLast(({ status }) => status)?.status });
     return other.isStored;
   }
 

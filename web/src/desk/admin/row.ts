@@ -1,4 +1,4 @@
-import type { Guarded } from "../../shared/account/guarded.svelte";
+import { Guarded } from "../../shared/account/guarded.svelte";
 import { explain, type UserError } from "../../shared/errors";
 import { refocus } from "../../shared/ui/refocus";
 import { t } from "../i18n";
@@ -6,8 +6,13 @@ import { t } from "../i18n";
 /** What is wrong with a change of a list that is no longer as it was read. */
 const OUTDATED = ["REQUIRED", "NOT_FOUND", "INVALID"];
 
-/** Says why a change of a list was refused. The list is read again then. */
-export function refusal(errors: UserError[]): string {
+/** Returns a guard of the changes of a list, which `read` reads. */
+export function guardList(read: () => Promise<unknown>): Guarded {
+  return new Guarded(read, refusal, true);
+}
+
+/** Says why a change of a list was refused. */
+function refusal(errors: UserError[]): string {
   return errors[0] && OUTDATED.includes(errors[0].code) ? t("admin.outdated") : explain(errors);
 }
 

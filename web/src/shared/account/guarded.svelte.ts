@@ -12,12 +12,13 @@ export class Guarded {
   private last: Promise<unknown> = Promise.resolve();
 
   /**
-   * `done` is called after each action that succeeded; with `refusal`, which says why one did not,
-   * also after each that was refused.
+   * `done` is called after each action that succeeded, with `rereads` also after each that was refused:
+   * what the page shows may be outdated. `refusal` says why an action was refused.
    */
   constructor(
     readonly done: () => Promise<unknown> | void,
-    readonly refusal?: (errors: UserError[]) => string,
+    readonly refusal: (errors: UserError[]) => string = explain,
+    readonly rereads = false,
   ) {}
 
   /** Runs an action, after those before it, as it may depend on what they changed. Returns whether it succeeded. */
@@ -35,8 +36,8 @@ export class Guarded {
       const errors = [...(await action())];
       const isUnconfirmed = errors.some(({ code }) => code === "REAUTHENTICATION_REQUIRED");
       if (isUnconfirmed) this.pending = [...this.pending, action];
-      this.failure = isUnconfirmed ? "" : (this.refusal ?? explain)(errors);
-      if (errors.length === 0 || (this.refusal && !isUnconfirmed)) await this.done();
+      this.failure = isUnconfirmed ? "" : this.refusal(errors);
+      if (errors.length === 0 || (this.rereads && !isUnconfirmed)) await this.done();
       return errors.length === 0;
     } catch (error) {
       this.failure = sentence(error);

@@ -79,6 +79,7 @@ const en = {
   "new.submit": "Send the request",
   "new.unknown": "This category does not exist or accepts no requests. Choose another one.",
   "draft.notKept": "This browser stores no drafts. Don't close this page before you have sent the message.",
+  "draft.notMoved": "This browser can't store your text there. Copy it from here.",
   "tooLong.attach": { one: "The text is {n} character too long. Shorten it, or attach it as a file. Nothing of it is lost.", other: "The text is {n} characters too long. Shorten it, or attach it as a file. Nothing of it is lost." },
   "tooLong.shorten": { one: "The text is {n} character too long. Shorten it. Nothing of it is lost.", other: "The text is {n} characters too long. Shorten it. Nothing of it is lost." },
   "draft.failed": "Not sent. {reason}",

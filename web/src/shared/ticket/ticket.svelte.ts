@@ -89,6 +89,12 @@ export class LiveTicket {
     if (this.ticket && facts && facts.version >= this.ticket.version) Object.assign(this.ticket, facts);
   }
 
+  /** Shows an invitation that was sent, unless it is shown. */
+  noteInvitation(invitation: NonNullable<TicketView["invitations"]>[number]): void {
+    const { ticket } = this;
+    if (ticket && !ticket.invitations?.some(({ id }) => id === invitation.id)) ticket.invitations = [...(ticket.invitations ?? []), invitation];
+  }
+
   /** Reads the open invitations again. */
   async readInvitations(): Promise<void> {
     const { ticket } = await request(INVITATIONS, { number: this.number });
