@@ -65,7 +65,7 @@ impl ServerDatabase {
             Ok(()) => Ok(database),
             Err(error) => {
                 database.close().await;
-                Err(error)
+                Err(of_disk(config, error))
             }
         }
     }
@@ -209,6 +209,16 @@ impl ServerDatabase {
         consumer::skip_to_end(&mut *database.read().await?, consumer::NOTIFICATIONS).await?;
         database.close();
         Ok(provision::rename(server, UNFINISHED, DATABASE).await?)
+    }
+}
+
+/// Adds to an error of the embedded database that its disk is full, if it is.
+fn of_disk(config: &Config, error: StartError) -> StartError {
+    let folder = &config.data_dir;
+    if embedded::is_disk_full(folder) {
+        StartError::Full { folder: folder.clone(), cause: Box::new(error) }
+    } else {
+        error
     }
 }
 

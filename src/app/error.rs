@@ -23,6 +23,14 @@ pub enum StartError {
         .0.join(", ")
     )]
     PendingMigrations(Vec<String>),
+    /// The embedded database failed, and its disk is full.
+    #[error("{cause}. The disk of {} is full: make room, then start again", .folder.display())]
+    Full {
+        /// The data folder.
+        folder: PathBuf,
+        /// The failure.
+        cause: Box<Self>,
+    },
     /// The database refuses changes.
     #[error(
         "the database is read-only: it is a standby, or was made read-only, as some hosts do when its \

@@ -177,7 +177,8 @@ pub(super) enum ConfigCommand {
     Reference,
     /// Print every setting with the value that is in effect and its source, as TOML.
     ///
-    /// The source is `default`, `file`, `environment` or `flag`. Secrets are masked.
+    /// The source is `default`, `file`, `environment` or `flag`. Secrets are masked. Whether a server would
+    /// start with them is checked by `ticketwire doctor`.
     Show,
 }
 

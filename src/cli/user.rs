@@ -84,7 +84,10 @@ async fn erase(config: &Config, email: &str, conversations: ConversationsArg) ->
 fn read_password(from_stdin: bool) -> CliResult<Password> {
     if from_stdin {
         let mut line = String::new();
-        io::stdin().read_line(&mut line)?;
+        io::stdin().read_line(&mut line).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => "the password on standard input must be UTF-8".to_owned(),
+            _ => format!("the password on standard input cannot be read: {error}"),
+        })?;
         return Ok(Password::new(line.trim_end_matches(['\r', '\n']).to_owned()));
     }
     if !io::stdin().is_terminal() {

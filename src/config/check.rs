@@ -152,8 +152,8 @@ fn check_branding(config: &Config) -> Result<(), ConfigError> {
         ("branding.imprint", &branding.imprint),
         ("branding.privacy", &branding.privacy),
     ] {
-        let fits = link.as_deref().is_none_or(is_web_url);
-        require(fits, key, NOT_A_WEB_URL)?;
+        let Some(link) = link else { continue };
+        require_public(link, key)?;
     }
     Ok(())
 }
@@ -170,11 +170,19 @@ fn check_links(config: &Config) -> Result<(), ConfigError> {
         ("links.handoff", &links.handoff, Some("{token}")),
     ] {
         let Some(link) = link else { continue };
-        require(is_web_url(link), key, NOT_A_WEB_URL)?;
+        require_public(link, key)?;
         let Some(placeholder) = placeholder else { continue };
         require(link.contains(placeholder), key, format!("must contain {placeholder}"))?;
     }
     Ok(())
+}
+
+/// Checks a link that everybody sees.
+fn require_public(link: &str, key: &'static str) -> Result<(), ConfigError> {
+    require(is_web_url(link), key, NOT_A_WEB_URL)?;
+    let is_public =
+        Url::parse(link).is_ok_and(|url| url.username().is_empty() && url.password().is_none());
+    require(is_public, key, "must name no user and no password: everybody sees it")
 }
 
 /// Whether a text can stand as a link in a mail: `<`, `>` and quotes would end it.

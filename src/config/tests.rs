@@ -51,6 +51,12 @@ fn errors_name_the_key() {
         ("TICKETWIRE_BRANDING_LOGO", "javascript:alert(1)", "`branding.logo` must be an ASCII"),
         ("TICKETWIRE_LINKS_BASE_URL", "https://", "`links.base_url` must be an ASCII URL"),
         ("TICKETWIRE_LINKS_BASE_URL", "https://a.example/?q", "`links.base_url` must not contain"),
+        (
+            "TICKETWIRE_LINKS_BASE_URL",
+            "https://a:b@c.example",
+            "`links.base_url` must name no user",
+        ),
+        ("TICKETWIRE_BRANDING_LOGO", "https://a@c.example/x", "`branding.logo` must name no user"),
         ("TICKETWIRE_STORAGE_S3_ENDPOINT", "minio", "`storage.s3.endpoint` must be"),
         ("TICKETWIRE_STORAGE_S3_BUCKET", "", "`storage.s3.bucket` must not be empty"),
         ("TICKETWIRE_STORAGE_S3_REGION", " ", "`storage.s3.region` must not be empty"),

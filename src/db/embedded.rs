@@ -37,7 +37,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use error::EmbeddedError;
+pub use error::{EmbeddedError, is_disk_full};
 pub use settings::EmbeddedSettings;
 pub use upgrade::{ClusterUpgrade, UpgradeServer};
 

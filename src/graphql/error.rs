@@ -46,8 +46,7 @@ pub mod code {
 pub const RETRY_AFTER_SECONDS: u32 = 5;
 
 /// The message of `UNAVAILABLE` if the database is away or overloaded.
-pub const UNAVAILABLE_MESSAGE: &str =
-    "The server cannot reach its database, or the database is overloaded. Try again in 5 seconds.";
+pub const UNAVAILABLE_MESSAGE: &str = "The server cannot reach its database, or the database is overloaded or full. Try again in 5 seconds.";
 
 /// The message of `UNAUTHENTICATED`.
 pub const UNAUTHENTICATED_MESSAGE: &str = "You are not signed in, or your session has ended. Call `signIn` and send its token as \

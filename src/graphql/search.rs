@@ -144,7 +144,9 @@ impl SearchQuery {
             desc = "Return at most this many items from the start: 0 to 100, 20 by default."
         )]
         first: Option<i32>,
-        #[graphql(desc = "Return items after this cursor. It is only valid for the same `text`.")]
+        #[graphql(
+            desc = "Return items after this cursor. Pass the same `text`: with another one, items are left out."
+        )]
         after: Option<String>,
     ) -> Result<TicketMatchConnection, Failure> {
         ctx.identity()?;

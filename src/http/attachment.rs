@@ -136,17 +136,23 @@ fn parse_range(text: &str, size: u64) -> Option<Option<Range<u64>>> {
     let (first, last) = text.trim().strip_prefix("bytes=")?.split_once('-')?;
     let (first, last) = (first.trim(), last.trim());
     let range = if first.is_empty() {
-        let length = last.parse::<u64>().ok()?;
+        let length = parse_position(last)?;
         size.saturating_sub(length)..size
     } else {
-        let first = first.parse::<u64>().ok()?;
+        let first = parse_position(first)?;
         let end = match last {
             "" => size,
-            last => last.parse::<u64>().ok().filter(|&last| last >= first)?.saturating_add(1),
+            last => parse_position(last).filter(|&last| last >= first)?.saturating_add(1),
         };
         first..end.min(size)
     };
     Some((range.start < range.end).then_some(range))
+}
+
+/// Parses a position of a range. One that no file can have is as good as the last.
+fn parse_position(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 /// Returns the `Content-Disposition` with the name in two forms (RFC 6266): in ASCII for old
@@ -209,6 +215,10 @@ mod tests {
             ("bytes=-0", Some(None)),
             ("bytes=0-1,3-4", None),
             ("bytes=5-2", None),
+            ("bytes=18446744073709551616-", Some(None)),
+            ("bytes=4-18446744073709551616", Some(Some(4..10))),
+            ("bytes=-18446744073709551616", Some(Some(0..10))),
+            ("bytes=+1-2", None),
             ("items=0-1", None),
         ] {
             assert_eq!(parse_range(text, 10), range, "{text}");

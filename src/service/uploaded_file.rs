@@ -58,7 +58,8 @@ pub async fn keep(
     if !kept {
         let message = format!(
             "You have {MAX_KEPT} uploaded files that are not attached to anything. Attach or \
-             delete some of them first."
+             delete some of them first. Each is deleted {} days after its upload.",
+            attachments::KEPT_RETENTION.num_days()
         );
         return Err(UserError::new("file", UserErrorCode::TooMany, message).into());
     }
@@ -111,6 +112,12 @@ pub async fn append(
     let mut found = attachments::kept(&mut connection, uploader(actor)?, ids).await?;
     drop(connection);
     for (position, id) in ids.iter().enumerate() {
+        if ids[..position].contains(id) {
+            let message = "A file is named twice. Name each file once.";
+            let error = UserError::new(FIELD, UserErrorCode::Invalid, message);
+            files.push(rejected(UserError { position: Some(position), ..error }));
+            continue;
+        }
         let place = found.iter().position(|(found, ..)| found == id);
         files.push(match place.map(|place| found.swap_remove(place)) {
             Some((id, name, content)) => Upload { id, outcome: Ok((name, content)) },

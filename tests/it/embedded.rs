@@ -215,10 +215,28 @@ async fn a_database_that_refuses_a_connection_is_an_error_with_the_remedy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_without_room_for_the_database_is_named() {
+    let text = errors_on_a_small_disk(
+        "mount -t tmpfs -o size=20m tmpfs \"$1\" || exit 77
+         mkdir -m 755 \"$1/data\" && exec \"$2\" serve",
+    )
+    .await;
+    assert!(text.contains("its disk is full. Make room, then start again"), "{text}");
+    // The disk has become full since the first start, and Postgres has crashed.
+    let text = errors_on_a_small_disk(
+        "mount -t tmpfs -o size=200m tmpfs \"$1\" || exit 77
+         mkdir -m 755 \"$1/data\" && mkfifo \"$1/out\" || exit 78
+         \"$2\" serve >\"$1/out\" 2>/dev/null & read -r ready <\"$1/out\"
+         kill -KILL $!; wait $!; dd if=/dev/zero of=\"$1/fill\" bs=64k 2>/dev/null
+         exec \"$2\" serve",
+    )
+    .await;
+    // Postgres ends at once, or later, when it lets nobody connect.
+    assert!(text.contains(" is full") && text.contains("ake room, then start again"), "{text}");
+}
+
+/// What a script for a disk that only it sees writes to standard error. `$1` is its folder, `$2` the binary.
+async fn errors_on_a_small_disk(script: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
-    // A disk that only this command sees.
-    let script = "mount -t tmpfs -o size=20m tmpfs \"$1\" || exit 77
-        mkdir -m 755 \"$1/data\" && exec \"$2\" serve";
     let is_root = rustix::process::geteuid().is_root();
     let mut command = Command::new("unshare");
     command.args(if is_root { &["-m"][..] } else { &["-cm", "--keep-caps"] });
@@ -227,8 +245,7 @@ async fn a_disk_without_room_for_the_database_is_named() {
     command.env("TICKETWIRE_DATA_DIR", folder.path().join("data"));
     command.env("TICKETWIRE_LISTEN", "127.0.0.1:0").stdin(Stdio::null()).kill_on_drop(true);
     let ended = time::timeout(Duration::from_mins(1), command.output()).await;
-    let text = String::from_utf8(ended.expect("an end in time").unwrap().stderr).unwrap();
-    assert!(text.contains("its disk is full. Make room, then start again"), "{text}");
+    String::from_utf8(ended.expect("an end in time").unwrap().stderr).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

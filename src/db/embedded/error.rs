@@ -219,14 +219,17 @@ fn example(closed: &Path) -> String {
     if Path::new(USUAL).starts_with(closed) { String::new() } else { format!(", such as {USUAL}") }
 }
 
+/// Returns whether the disk of a folder is full, as far as the system says.
+pub fn is_disk_full(folder: &Path) -> bool {
+    let disk = statvfs(folder);
+    disk.is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL)
+}
+
 /// Returns what the end of a log does not say: the log of a program that fails on a full disk may be
 /// empty.
 fn cause(log: &Path, tail: &str) -> String {
-    let has_room = || {
-        let disk = log.parent().and_then(|folder| statvfs(folder).ok());
-        disk.is_none_or(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= FULL)
-    };
-    let is_full = DISK_FULL.iter().any(|it| tail.contains(it)) || !has_room();
+    let is_full =
+        DISK_FULL.iter().any(|it| tail.contains(it)) || log.parent().is_some_and(is_disk_full);
     if is_full { ": its disk is full. Make room, then start again".into() } else { String::new() }
 }
 
