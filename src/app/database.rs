@@ -64,8 +64,9 @@ impl ServerDatabase {
         match Box::pin(database.fill(config)).await {
             Ok(()) => Ok(database),
             Err(error) => {
+                let error = of_disk(config, error);
                 database.close().await;
-                Err(of_disk(config, error))
+                Err(error)
             }
         }
     }
@@ -101,8 +102,9 @@ impl ServerDatabase {
                 Err(none())
             }
             Err(error) => {
+                let error = of_disk(config, error.into());
                 database.close().await;
-                Err(error.into())
+                Err(error)
             }
         }
     }
@@ -123,6 +125,7 @@ impl ServerDatabase {
                 Ok(Self { url, embedded: Some(postgres), unfinished })
             }
             Err(error) => {
+                let error = of_disk(config, error);
                 Self { url: String::new(), embedded: Some(postgres), unfinished: false }
                     .close()
                     .await;
@@ -214,11 +217,11 @@ impl ServerDatabase {
 
 /// Adds to an error of the embedded database that its disk is full, if it is.
 fn of_disk(config: &Config, error: StartError) -> StartError {
-    let folder = &config.data_dir;
-    if embedded::is_disk_full(folder) {
-        StartError::Full { folder: folder.clone(), cause: Box::new(error) }
-    } else {
-        error
+    match error {
+        StartError::Database(cause) if embedded::is_disk_full(&config.data_dir) => {
+            StartError::Full { folder: config.data_dir.clone(), cause }
+        }
+        error => error,
     }
 }
 

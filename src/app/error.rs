@@ -29,7 +29,8 @@ pub enum StartError {
         /// The data folder.
         folder: PathBuf,
         /// The failure.
-        cause: Box<Self>,
+        #[source]
+        cause: DbError,
     },
     /// The database refuses changes.
     #[error(

@@ -253,7 +253,7 @@ section! {
         /// The public URL of the server, such as `https://support.example.com`. Links in mails,
         /// sign-in links and the URLs of attachments start with it. Required to send mail with your
         /// own database. Without it, links start with the address that the server listens on, and
-        /// the URLs of attachments are paths.
+        /// the URLs of attachments are paths. Like all links, it may name no user and no password.
         base_url: Option<String>;
         /// The URL of a ticket in your portal, with `{number}` in place of the ticket number.
         /// Without it, mails link to the built-in portal, or have no link to the ticket if that is

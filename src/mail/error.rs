@@ -25,3 +25,10 @@ pub enum SendError {
         ends_session: bool,
     },
 }
+
+impl SendError {
+    /// Whether the mail server ended the session, which says nothing about the mail.
+    pub fn ends_session(&self) -> bool {
+        matches!(self, Self::Held { ends_session: true, .. })
+    }
+}

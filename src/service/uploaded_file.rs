@@ -112,17 +112,16 @@ pub async fn append(
     let mut found = attachments::kept(&mut connection, uploader(actor)?, ids).await?;
     drop(connection);
     for (position, id) in ids.iter().enumerate() {
-        if ids[..position].contains(id) {
-            let message = "A file is named twice. Name each file once.";
-            let error = UserError::new(FIELD, UserErrorCode::Invalid, message);
-            files.push(rejected(UserError { position: Some(position), ..error }));
-            continue;
-        }
         let place = found.iter().position(|(found, ..)| found == id);
-        files.push(match place.map(|place| found.swap_remove(place)) {
-            Some((id, name, content)) => Upload { id, outcome: Ok((name, content)) },
-            None => rejected(UserError { position: Some(position), ..unknown(FIELD) }),
-        });
+        let upload = if let Some(place) = place {
+            let (id, name, content) = found.swap_remove(place);
+            Upload { id, outcome: Ok((name, content)) }
+        } else {
+            let is_repeated = files.iter().any(|file| file.id == *id && file.outcome.is_ok());
+            let error = if is_repeated { repeated() } else { unknown(FIELD) };
+            rejected(UserError { position: Some(position), ..error })
+        };
+        files.push(upload);
     }
     let sizes = files.iter().filter_map(|file| Some(file.outcome.as_ref().ok()?.1.size));
     if sizes.sum::<u64>() > limits.max_total_bytes {
@@ -138,6 +137,11 @@ fn uploader(actor: &Actor) -> Result<AccountId, ServiceError> {
 
 fn rejected(error: UserError) -> Upload {
     Upload { id: AttachmentId(Uuid::nil()), outcome: Err(error) }
+}
+
+fn repeated() -> UserError {
+    let message = "A file is named twice. Name each file once.";
+    UserError::new(FIELD, UserErrorCode::Expired, message)
 }
 
 fn unknown(field: &'static str) -> UserError {

@@ -262,6 +262,11 @@ async fn an_invalid_message_closes_the_socket_with_4400_and_a_short_reason() {
         (Message::binary(init(&anna).to_string()), "send text frames, not binary ones"),
         (Message::text(long.to_string()), "an id has 1 to 256 bytes"),
         (Message::text(list.to_string()), "The `variables` must be a JSON object."),
+        (Message::text(r#"{"type":"ping","type":"ping"}"#), "a member comes twice"),
+        (
+            Message::text(r#"{"type":"start","id":"1","payload":{"query":"\ud83d"}}"#),
+            "not valid JSON: unexpected end of hex escape at line 1 column 52",
+        ),
         // What a client sends by mistake may be its token.
         (
             Message::text(r#"{"type":"connection_init","payload":"Bearer tw_0"}"#),

@@ -10,7 +10,6 @@ use crate::{
     app::{self, mail},
     config::Config,
     domain::causes::with_causes,
-    mail::SendError,
 };
 
 /// How long all questions to the DNS may take.
@@ -36,11 +35,10 @@ pub(super) async fn check_mail_server(config: &Config) -> Check {
     }
     let checked = mail.parts.transport.check(&mail.parts.composer.from.email).await;
     checked.map(|()| "the mail server is ready".into()).map_err(|error| {
-        let mend = match error {
-            SendError::Held { ends_session: true, .. } => {
-                "see in the log of the mail server why it ends the session"
-            }
-            _ => "correct `mail.smtp_url` and `mail.from`, or the mail server",
+        let mend = if error.ends_session() {
+            "see in the log of the mail server why it ends the session"
+        } else {
+            "correct `mail.smtp_url` and `mail.from`, or the mail server"
         };
         Problem::new(error, format!("{mend}; then run `ticketwire mail test ADDRESS`"))
     })

@@ -15,7 +15,7 @@ use super::{
         body::{self, check_values},
         characters::{HALF_CHARACTER, whole_characters},
     },
-    protocol::FromClient,
+    protocol::{FromClient, SubscribePayload},
 };
 
 /// A text from the client.
@@ -57,21 +57,27 @@ pub fn read(text: &str) -> Result<Received, String> {
     Ok(Received::Unreadable { id, problem: format!("The message is not valid JSON: {error}.") })
 }
 
-/// Says what is wrong with JSON that is not a message. It repeats no value: there may be a token.
+/// Says what is wrong with a text that is not a message. It repeats no value: there may be a token.
 fn problem(text: &str) -> String {
-    let Ok(Value::Object(message)) = serde_json::from_str(text) else {
-        return "it must be a JSON object".to_owned();
+    const TWICE: &str = "a member comes twice";
+    let message = match serde_json::from_str(text) {
+        Ok(Value::Object(message)) => message,
+        Ok(_) => return "it must be a JSON object".to_owned(),
+        Err(error) => return format!("not valid JSON: {error}"),
     };
     let lacks_id = !message.get("id").is_some_and(Value::is_string);
+    let payload = message.get("payload").unwrap_or(&Value::Null);
     match message.get("type").and_then(Value::as_str) {
         Some("subscribe" | "complete") if lacks_id => "`id` must be a string".to_owned(),
-        Some("subscribe") => {
-            let payload =
-                message.get("payload").map_or_else(|| "null".to_owned(), Value::to_string);
-            body::problem("The `payload`", payload.as_bytes())
+        Some("subscribe") if SubscribePayload::deserialize(payload).is_err() => {
+            body::problem("The `payload`", payload.to_string().as_bytes())
         }
-        Some("complete") => "a member comes twice".to_owned(),
-        Some("connection_init" | "ping" | "pong") => "`payload` must be a JSON object".to_owned(),
+        Some("connection_init" | "ping" | "pong")
+            if !(payload.is_null() || payload.is_object()) =>
+        {
+            "`payload` must be a JSON object".to_owned()
+        }
+        Some("connection_init" | "ping" | "pong" | "subscribe" | "complete") => TWICE.to_owned(),
         _ => "`type` must be that of a message from a client".to_owned(),
     }
 }

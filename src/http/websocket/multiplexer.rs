@@ -11,6 +11,8 @@ use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use super::{
     super::{
         execution::{Operation, Output},
+        observe::RequestId,
+        response::complete_errors,
         slots::Slot,
     },
     protocol::NextEncoder,
@@ -133,10 +135,13 @@ impl Multiplexer {
                     return Poll::Ready(SocketOutput::Next(text, memory));
                 }
                 Poll::Ready(last) => {
-                    let id = self.running.remove(index).id;
+                    let Running { id, record, .. } = self.running.remove(index);
                     self.turn = index;
                     return Poll::Ready(match last {
-                        Some(Output::Error(errors)) => SocketOutput::Error(id, errors),
+                        Some(Output::Error(mut errors)) => {
+                            complete_errors(&mut errors, record.id().map(RequestId));
+                            SocketOutput::Error(id, errors)
+                        }
                         Some(Output::Interrupted(end)) => SocketOutput::Interrupted(end),
                         _ => SocketOutput::Complete(id),
                     });
