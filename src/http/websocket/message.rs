@@ -59,7 +59,6 @@ pub fn read(text: &str) -> Result<Received, String> {
 
 /// Says what is wrong with a text that is not a message. It repeats no value: there may be a token.
 fn problem(text: &str) -> String {
-    const TWICE: &str = "a member comes twice";
     let message = match serde_json::from_str(text) {
         Ok(Value::Object(message)) => message,
         Ok(_) => return "it must be a JSON object".to_owned(),
@@ -77,7 +76,9 @@ fn problem(text: &str) -> String {
         {
             "`payload` must be a JSON object".to_owned()
         }
-        Some("connection_init" | "ping" | "pong" | "subscribe" | "complete") => TWICE.to_owned(),
+        Some("connection_init" | "ping" | "pong" | "subscribe" | "complete") => {
+            "a member comes twice".to_owned()
+        }
         _ => "`type` must be that of a message from a client".to_owned(),
     }
 }
