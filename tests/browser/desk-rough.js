@@ -644,7 +644,7 @@ async function saysThatATicketIsBehind(browser, { anna }) {
   const ticket = await anna.openTicket("Is behind");
   const page = await work(browser, AGENT, "/account");
   const held = [];
-  const line = { isHeld: false };
+  const line = { isFollowed: false, isHeld: false };
   await page.context().routeWebSocket(/\/graphql$/, (socket) => {
     const server = socket.connectToServer();
     let id = null;
@@ -654,12 +654,14 @@ async function saysThatATicketIsBehind(browser, { anna }) {
       server.send(message);
     });
     server.onMessage((message) => {
-      if (line.isHeld && id && message.includes(id)) held.push(() => socket.send(message));
-      else socket.send(message);
+      const isOfTicket = id !== null && message.includes(id);
+      if (isOfTicket && line.isHeld) return held.push(() => socket.send(message));
+      line.isFollowed ||= isOfTicket;
+      return socket.send(message);
     });
   });
   await page.goto(`${origin}desk/tickets/${ticket.number}`);
-  await page.getByLabel("Your note. Only staff see it.").or(page.getByRole("button", { name: "Note for staff" })).first().waitFor();
+  await until(async () => (await page.evaluate(() => true)) && line.isFollowed, "the ticket is followed");
   // After a lost line the queue reaches the present, and the ticket does not.
   line.isHeld = true;
   await line.socket.close({ code: 1013 });

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout},
 };
 
 use super::npm;
@@ -21,6 +21,7 @@ const SOURCE: &str = "tests/browser";
 pub struct Script {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    errors: Lines<BufReader<ChildStderr>>,
     answers: ChildStdin,
 }
 
@@ -44,23 +45,31 @@ impl Script {
             .env("NODE_PATH", modules)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let errors = BufReader::new(child.stderr.take().unwrap()).lines();
         let answers = child.stdin.take().unwrap();
-        Self { child, lines, answers }
+        Self { child, lines, errors, answers }
     }
 
     /// Waits for the next command of the script; returns `None` if it has ended.
     pub async fn command(&mut self) -> Option<Vec<String>> {
-        while let Some(line) = self.lines.next_line().await.unwrap() {
-            match line.strip_prefix('>') {
-                Some(command) => return Some(command.split('\t').map(str::to_owned).collect()),
-                None => println!("{line}"),
+        loop {
+            tokio::select! {
+                line = self.lines.next_line() => {
+                    let line = line.unwrap()?;
+                    match line.strip_prefix('>') {
+                        Some(command) => return Some(command.split('\t').map(str::to_owned).collect()),
+                        None => println!("{line}"),
+                    }
+                }
+                // Printed by the test, an error is part of the test's own output.
+                Ok(Some(error)) = self.errors.next_line() => println!("{error}"),
             }
         }
-        None
     }
 
     /// Tells the script that its command is done.
@@ -75,6 +84,9 @@ impl Script {
 
     /// Waits for the end of the script; returns whether it exited with code 0.
     pub async fn succeeded(mut self) -> bool {
+        while let Some(error) = self.errors.next_line().await.unwrap() {
+            println!("{error}");
+        }
         self.child.wait().await.unwrap().success()
     }
 }
