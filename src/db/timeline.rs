@@ -1,6 +1,6 @@
 //! The timelines of tickets: their events, page by page.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use diesel::{
     prelude::*,
@@ -11,6 +11,7 @@ use diesel_async::RunQueryDsl;
 use super::{
     Connection, DbError,
     event_row::{EVENT_COLUMNS, EventRow},
+    id_row::IdRow,
     prepared::Prepare as _,
 };
 use crate::domain::{
@@ -50,8 +51,8 @@ pub struct Timeline {
 
 /// Returns a page of each ticket's events, oldest first. `internal` is whether to include events
 /// that only staff may see. Without `cursors`, and if they have no position in the feed yet, events
-/// get the cursor `fallback`, after which a stream repeats them. Tickets without events on the page
-/// are left out.
+/// get the cursor `fallback`, after which a stream repeats them. Tickets are left out if an event that
+/// limits the page is not among those that the reader may see of them.
 pub async fn pages(
     db: &mut Connection,
     ticket_ids: &[TicketId],
@@ -78,6 +79,10 @@ pub async fn pages(
             events.push(event);
             *is_placed &= row_is_placed;
         }
+    }
+    let empty = ticket_ids.iter().copied().filter(|id| !timelines.contains_key(id));
+    for id in with_limits(db, empty.collect(), internal, page).await? {
+        timelines.insert(id, (vec![], true));
     }
     let timelines = timelines
         .into_iter()
@@ -127,4 +132,31 @@ fn page_query(page: &Page<EventId>, cursors: bool) -> String {
          {feed}
          ORDER BY e.seq {order}"
     )
+}
+
+/// Returns those of the tickets whose timelines have the events that limit the page.
+async fn with_limits(
+    db: &mut Connection,
+    ticket_ids: Vec<TicketId>,
+    internal: bool,
+    page: &Page<EventId>,
+) -> Result<Vec<TicketId>, DbError> {
+    let limits = page.after.iter().chain(&page.before).map(|id| id.0).collect::<HashSet<_>>();
+    if ticket_ids.is_empty() || limits.is_empty() {
+        return Ok(ticket_ids);
+    }
+    let rows = diesel::sql_query(
+        "SELECT requested.id FROM unnest($1) AS requested (id)
+         WHERE cardinality($3) = (
+             SELECT count(*) FROM events
+             WHERE id = ANY ($3) AND ticket_id = requested.id
+                 AND ($2 OR audience = 'participants'))",
+    )
+    .bind::<Array<SqlUuid>, _>(ticket_ids.iter().map(|id| id.0).collect::<Vec<_>>())
+    .bind::<Bool, _>(internal)
+    .bind::<Array<BigInt>, _>(limits.into_iter().collect::<Vec<_>>())
+    .prepared()
+    .load::<IdRow>(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| TicketId(row.id)).collect())
 }

@@ -22,7 +22,7 @@ use super::{
     fan_out::{InjectedItem, SubscriptionSlot},
     id::GlobalId,
     loader::TimelineKey,
-    pagination::{CursorKey, PageArgs, connection},
+    pagination::{CursorKey, PageArgs, connection, not_of_list},
     prefetch,
     ticket::{Ticket, TicketFilterInput},
 };
@@ -311,7 +311,13 @@ impl TimelineConnection {
     ) -> Result<Self, Failure> {
         let [comments, cursors] =
             [["comment"], ["cursor"]].map(|path| prefetch::selects(ctx, &path));
-        let request = TimelineRequest { page: args.page(decode_place)?, comments, cursors };
+        let page = args.page(decode_place)?;
+        let arguments = match (page.after, page.before) {
+            (_, None) => "`after`",
+            (None, _) => "`before`",
+            _ => "`after` or `before`",
+        };
+        let request = TimelineRequest { page, comments, cursors };
         let of = TimelineOf {
             id: ticket.id,
             reporter: ticket.reporter_id,
@@ -325,9 +331,7 @@ impl TimelineConnection {
             Some(page) => Some(page),
             None => loaders.get(TimelineKey::new(&of, request)).await?,
         };
-        let Some(page) = page else {
-            return Ok(Self::new(Slice { items: vec![], has_previous: false, has_next: false }));
-        };
+        let page = page.ok_or_else(|| not_of_list(arguments))?;
         prefetch_page(ctx, ticket, &page).await?;
         let Slice { items, has_previous, has_next } = &page.events;
         let events = items

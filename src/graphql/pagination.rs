@@ -44,16 +44,19 @@ impl PageArgs {
         };
         let cursor = |name, cursor: Option<String>| match cursor {
             None => Ok(None),
-            Some(text) => decode(&text).map(Some).ok_or_else(|| {
-                Failure::bad_request(format!(
-                    "`{name}` is not a cursor of this list in this order. Pass one from its \
-                     `pageInfo` or `edges`, unchanged."
-                ))
-            }),
+            Some(text) => decode(&text).map(Some).ok_or_else(|| not_of_list(name)),
         };
-        let (after, before) = (cursor("after", self.after)?, cursor("before", self.before)?);
+        let (after, before) = (cursor("`after`", self.after)?, cursor("`before`", self.before)?);
         Ok(Page { direction, after, before, limit })
     }
+}
+
+/// Returns the error for a cursor that does not belong to the list, passed as `argument`.
+pub fn not_of_list(argument: &str) -> Failure {
+    Failure::bad_request(format!(
+        "{argument} is not a cursor of this list in this order. Pass one from its `pageInfo` or \
+         `edges`, unchanged."
+    ))
 }
 
 /// The complexity of a connection: that of an item, times the most items that the page can

@@ -73,8 +73,9 @@ pub fn keep_comment(services: &Services, ticket: &Ticket, comment: &Arc<Comment>
     services.timelines.insert_comment(key, Arc::clone(comment));
 }
 
-/// Reads a page of each ticket's timeline, and keeps it in memory. Tickets without events on the page
-/// are left out. Events that have no position in the feed yet get the cursor `fallback`.
+/// Reads a page of each ticket's timeline, and keeps it in memory. Tickets are left out if an event
+/// that limits the page is not among those that the actor may see of them. Events that have no
+/// position in the feed yet get the cursor `fallback`.
 ///
 /// # Errors
 /// Returns an error if the actor may not see one of the tickets.

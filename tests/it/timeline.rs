@@ -255,3 +255,35 @@ async fn timelines_that_are_merged_of_several_fields_select_what_each_of_them_do
     }
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_of_another_ticket_is_refused() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let (mine, other) = (anna.create_ticket("mine").await, anna.create_ticket("other").await);
+    let page = "query($id: ID!, $after: String, $before: String) { node(id: $id) { ... on Ticket {
+        timeline(first: 2, after: $after, before: $before) { pageInfo { hasPreviousPage endCursor } } } } }";
+    let read = async |ticket: &Ticket, after: &Value, before: &Value| {
+        anna.send(page, json!({ "id": ticket.id, "after": after, "before": before })).await
+    };
+    let end = async |ticket: &Ticket| {
+        let read = read(ticket, &Value::Null, &Value::Null).await;
+        read.body["data"]["node"]["timeline"]["pageInfo"]["endCursor"].clone()
+    };
+    let (own, foreign) = (end(&mine).await, end(&other).await);
+    for (after, before, argument) in [
+        (&foreign, &Value::Null, "`after` is not"),
+        (&Value::Null, &foreign, "`before` is not"),
+        (&own, &foreign, "`after` or `before` is not"),
+    ] {
+        let refused = read(&mine, after, before).await;
+        assert_eq!(refused.code(), "BAD_REQUEST");
+        let message = refused.body["errors"][0]["message"].to_string();
+        assert!(message.contains(argument), "{message}");
+    }
+    // After the last event there is an empty page.
+    let last = read(&mine, &own, &Value::Null).await;
+    let info = &last.body["data"]["node"]["timeline"]["pageInfo"];
+    assert_eq!(*info, json!({ "hasPreviousPage": true, "endCursor": null }));
+    server.stop().await;
+}
