@@ -48,8 +48,8 @@ use crate::domain::{
 /// The database failed or could not be reached. The text is meant for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// No connection became available in time.
-    #[error("no database connection is available: {0}")]
+    /// The database cannot serve the request at the moment.
+    #[error("the database is not available: {0}")]
     Unavailable(String),
     /// A statement failed.
     #[error("a database statement failed: {0}")]
