@@ -54,6 +54,7 @@ pub fn this_node(
     let report = NodeReport {
         configuration: fingerprints(config, &keyring(config)?),
         storage: storage.id(),
+        storage_unreadable: storage.is_unreadable(),
         descriptors: Some(descriptors::of_this_process(config)),
         ..NodeReport::default()
     };
@@ -166,6 +167,7 @@ impl Heartbeat {
         self.refresh_storage().await?;
         let mut node = self.node.clone();
         node.report.storage = self.storage.id();
+        node.report.storage_unreadable = self.storage.is_unreadable();
         node.report.pool = self.database.pool_use();
         let (nodes, offset) = {
             let mut connection = self.background.read().await?;

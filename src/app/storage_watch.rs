@@ -40,6 +40,7 @@ struct Inner {
 struct Known {
     id: Option<Uuid>,
     problem: Option<String>,
+    is_unreadable: bool,
 }
 
 /// What was found.
@@ -102,17 +103,26 @@ impl StorageWatch {
         self.0.known.lock().problem.clone()
     }
 
+    /// Whether the [`problem`](Self::problem) is that the storage cannot be read. Otherwise it is not that
+    /// of the installation.
+    pub fn is_unreadable(&self) -> bool {
+        self.0.known.lock().is_unreadable
+    }
+
     /// Reads the state, for at most five seconds. A problem is logged when it begins. The storage must be
     /// the expected one; it gets an id only if that of the installation is not known.
     pub async fn refresh(&self, expected: OwnStorage) {
         let Some(storage) = self.0.storage.clone() else { return };
         let new = self.0.ambient.as_ref().map(Ambient::uuid);
         let reading = self.0.call.run(TIMEOUT, || read(storage, expected.clone(), new)).await;
-        let (id, free) = match reading {
+        let (id, free, is_unreadable) = match reading {
             // It had begun before, and answers another question.
             Ok(reading) if reading.expected != expected => return,
-            Ok(Reading { id, free, .. }) => (id.map_err(|error| error.to_string()), free),
-            Err(failure) => (Err(failure.to_string()), None),
+            Ok(Reading { id, free, .. }) => {
+                let is_unreadable = id.as_ref().is_err_and(|error| !error.is_of_another());
+                (id.map_err(|error| error.to_string()), free, is_unreadable)
+            }
+            Err(failure) => (Err(failure.to_string()), None, true),
         };
         self.0.metrics.set_storage_free_bytes(free);
         self.0.metrics.set_storage_up(id.is_ok());
@@ -122,7 +132,8 @@ impl StorageWatch {
         {
             tracing::warn!(problem, "the attachment storage cannot be used");
         }
-        *known = Known { id: id.as_ref().ok().copied().flatten(), problem: id.err() };
+        let (id, problem) = (id.as_ref().ok().copied().flatten(), id.err());
+        *known = Known { id, problem, is_unreadable };
     }
 }
 

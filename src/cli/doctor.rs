@@ -18,8 +18,11 @@ const FILES: (Duration, &str) =
     (LIMIT, "mount the folders again that do not answer: `df` names them or hangs");
 const STORAGE: (Duration, &str) =
     (LIMIT, "mount `storage.folder` again, or see why the server of `storage.s3` does not answer");
-const MAIL: (Duration, &str) =
-    (Duration::from_secs(20), "let a firewall pass the port, or correct `mail.smtp_url`");
+const MAIL: (Duration, &str) = (
+    Duration::from_secs(20),
+    "let a firewall pass the port, or correct `mail.smtp_url`: a port for implicit TLS, such as 465, needs \
+     smtps://",
+);
 const DNS: (Duration, &str) = (LIMIT, network::DNS_FIX);
 const BASE_URL: (Duration, &str) =
     (LIMIT, "correct `links.base_url`, or see why the reverse proxy does not answer");

@@ -97,6 +97,8 @@ fn limits() -> FilterFn {
             TRACED => false,
             // Its errors are those of the connection, which the caller reports.
             "rustls_platform_verifier" => *metadata.level() == Level::WARN,
+            // What a bucket is asked again. If that fails too, the caller reports it.
+            "object_store" => *metadata.level() != Level::INFO,
             _ if LIMITED_LIBRARIES.contains(&library) => *metadata.level() <= Level::INFO,
             _ => true,
         }

@@ -311,7 +311,7 @@ section! {
         /// A folder whose files replace the built-in templates of the same name.
         templates_dir: Option<PathBuf>;
         /// A file with a certificate (PEM) to trust for the mail server, in addition to those of
-        /// the system.
+        /// the system: that of an authority, or the mail server's own if it has CA:FALSE.
         ca_file: Option<PathBuf>;
     }
 }

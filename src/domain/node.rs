@@ -28,6 +28,8 @@ pub struct NodeReport {
     pub configuration: BTreeMap<String, String>,
     /// The id of the storage of attachments, or `None` if it has none or cannot read it.
     pub storage: Option<Uuid>,
+    /// Whether it cannot read its storage of attachments.
+    pub storage_unreadable: bool,
     /// The use of the connections for requests.
     pub pool: PoolUse,
     /// Its file descriptors, or `None` if it does not report them, or not as this version does.
@@ -98,7 +100,7 @@ impl Difference {
 
 impl Node {
     /// Returns how this node differs from another one. Settings that only one of them reports are
-    /// not compared.
+    /// not compared, nor is a storage that cannot be read.
     pub fn differences_from(&self, other: &Self) -> Vec<Difference> {
         let version = (self.version != other.version).then_some(Difference::Version);
         let differs = |(key, hash): (&String, &String)| {
@@ -107,7 +109,8 @@ impl Node {
         };
         let keys = self.report.configuration.iter().filter_map(differs).collect::<Vec<_>>();
         let configuration = (!keys.is_empty()).then_some(Difference::Configuration(keys));
-        let storage = self.report.storage != other.report.storage;
+        let is_known = !self.report.storage_unreadable && !other.report.storage_unreadable;
+        let storage = is_known && self.report.storage != other.report.storage;
         let storage = storage.then_some(Difference::Storage);
         [version, configuration, storage].into_iter().flatten().collect()
     }
@@ -151,5 +154,12 @@ mod tests {
         let mut older = this.clone();
         older.report.configuration.clear();
         assert_eq!(this.differences_from(&older), []);
+        // A node that has no storage stores nothing here, and one that cannot read its storage says nothing.
+        let mut without = this.clone();
+        without.report.storage = None;
+        assert_eq!(this.differences_from(&without), [Difference::Storage]);
+        without.report.storage_unreadable = true;
+        assert_eq!(this.differences_from(&without), []);
+        assert_eq!(without.differences_from(&this), []);
     }
 }

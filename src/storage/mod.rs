@@ -2,6 +2,7 @@
 //! id. The database stores everything else about attachments.
 
 pub mod backup;
+mod error;
 pub mod ledger;
 mod owner;
 
@@ -10,18 +11,21 @@ use std::{
     ops::Range,
     path::{Component, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::body::Bytes;
 use futures_util::stream::BoxStream;
 use object_store::{
-    GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload,
-    aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
+    ClientOptions, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt as _, PutMode,
+    PutPayload, RetryConfig, aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
 };
 use rustix::{fs::Access, io::Errno};
 use tokio::fs;
 use uuid::Uuid;
 
+pub use self::error::StorageError;
+use self::error::is_absent;
 use crate::domain::{attachment::OwnStorage, ids::AttachmentId};
 
 /// The size of the parts of an upload to a bucket: the minimum that S3 accepts. An upload keeps one
@@ -33,66 +37,12 @@ const FOLDER_PART: usize = 256 * 1024;
 const RESERVE: u64 = 1 << 30;
 /// The part of a small disk that they leave free instead, if that is less: 5 %.
 const RESERVED_PART: u64 = 20;
+/// How long a bucket may send nothing until a request has failed.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
 /// The name of the file with the bytes that are stored under an id.
 const CONTENT: &str = "content";
 /// The name of the folder or object with the id of the storage.
 const IDENTITY: &str = "storage-id";
-
-/// The storage failed. The text is meant for the log.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// Reading or writing failed.
-    #[error("the attachment storage failed: {0}")]
-    Store(#[from] object_store::Error),
-    /// The storage folder cannot be accessed.
-    #[error(
-        "the storage folder cannot be accessed: {}: {source}. See whether its disk is mounted and the user \
-         of the server may read and write it, or correct `storage.folder`",
-        .path.display()
-    )]
-    Folder {
-        /// The folder, or what is in it.
-        path: PathBuf,
-        /// The reason.
-        source: io::Error,
-    },
-    /// What the storage contains is wrong.
-    #[error("the attachment storage failed: {0}")]
-    Content(&'static str),
-    /// The path of the storage folder is not supported.
-    #[error("the path of the storage folder is not supported: {0}")]
-    Name(#[from] object_store::path::Error),
-    /// The storage is not the one in which the installation keeps its attachments.
-    #[error(
-        "the attachment storage has {}, and that of the installation has the id {expected}: mount its \
-         folder, or correct `storage.folder` or `storage.s3`. If all files have moved to this storage, \
-         run `ticketwire accept-storage`",
-        .found.map_or_else(|| "no id".to_owned(), |id| format!("the id {id}"))
-    )]
-    Foreign {
-        /// The id of the installation's storage.
-        expected: Uuid,
-        /// The id of this storage.
-        found: Option<Uuid>,
-    },
-    /// The storage has none of the files that it should have.
-    #[error(
-        "the attachment storage has none of the {0} newest attachments: mount the folder, or correct \
-         `storage.folder` or `storage.s3`. If they are lost, run `ticketwire accept-storage`"
-    )]
-    Empty(usize),
-    /// The disk of the folder has no room for uploads.
-    #[error(
-        "only {free} bytes are free on the disk of the storage folder, and uploads leave {reserve}: \
-         enlarge the disk, or delete what does not belong to Ticketwire"
-    )]
-    Full {
-        /// The free bytes.
-        free: u64,
-        /// How many bytes uploads leave free.
-        reserve: u64,
-    },
-}
 
 /// The settings of a bucket on S3 or a compatible server.
 pub struct S3Settings {
@@ -151,7 +101,7 @@ impl Storage {
     /// # Errors
     /// The settings are invalid.
     pub fn in_s3(settings: S3Settings) -> Result<Self, StorageError> {
-        Ok(Self { store: s3_store(settings)?, folder: None })
+        Ok(Self { store: s3_store(settings, Patience::Request)?, folder: None })
     }
 
     /// Checks that a folder has room for an upload. A bucket always has, and so has a disk of which the
@@ -218,7 +168,7 @@ impl Storage {
     pub async fn open(&self, id: AttachmentId) -> Result<Option<StoredBytes>, StorageError> {
         match self.store.get(&self.path(id)?).await {
             Ok(found) => Ok(Some((found.meta.size, found.into_stream()))),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -230,7 +180,7 @@ impl Storage {
     pub async fn size(&self, id: AttachmentId) -> Result<Option<u64>, StorageError> {
         match self.store.head(&self.path(id)?).await {
             Ok(found) => Ok(Some(found.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -254,8 +204,8 @@ impl Storage {
             None => self.store.delete(&self.path(id)?).await,
         };
         match deleted {
-            Err(object_store::Error::NotFound { .. }) | Ok(()) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) if !is_absent(&error) => Err(error.into()),
+            _ => Ok(()),
         }
     }
 
@@ -314,7 +264,7 @@ impl Storage {
             return ids(&folder.join(IDENTITY)).await;
         }
         match self.store.get(&Path::from(IDENTITY)).await {
-            Err(object_store::Error::NotFound { .. }) => Ok(vec![]),
+            Err(error) if is_absent(&error) => Ok(vec![]),
             found => parse_identity(&found?.bytes().await?).map(|id| vec![id]),
         }
     }
@@ -365,7 +315,7 @@ impl Storage {
     async fn bucket_identity(&self, new: Uuid) -> Result<Uuid, StorageError> {
         let path = Path::from(IDENTITY);
         match self.store.get(&path).await {
-            Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) if is_absent(&error) => {}
             found => return parse_identity(&found?.bytes().await?),
         }
         let payload = || PutPayload::from(new.to_string());
@@ -502,15 +452,45 @@ impl fmt::Debug for Storage {
     }
 }
 
+/// How long a bucket that fails is tried again.
+#[derive(Clone, Copy)]
+enum Patience {
+    /// Somebody waits for the answer.
+    Request,
+    /// A command works for hours, and would have to begin again.
+    Command,
+}
+
+impl Patience {
+    fn retries(self) -> RetryConfig {
+        match self {
+            Self::Request => RetryConfig {
+                max_retries: 5,
+                retry_timeout: Duration::from_secs(10),
+                ..RetryConfig::default()
+            },
+            Self::Command => RetryConfig::default(),
+        }
+    }
+}
+
 /// Builds the client of a bucket. Does not connect to the server.
-fn s3_store(settings: S3Settings) -> object_store::Result<Arc<dyn ObjectStore>> {
+fn s3_store(
+    settings: S3Settings,
+    patience: Patience,
+) -> object_store::Result<Arc<dyn ObjectStore>> {
     // This fails if another part of the process has installed a provider, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(settings.bucket)
         .with_region(settings.region)
         .with_access_key_id(settings.access_key)
-        .with_secret_access_key(settings.secret_key);
+        .with_secret_access_key(settings.secret_key)
+        .with_retry(patience.retries())
+        // A large file may take any time, if only its bytes keep coming.
+        .with_client_options(
+            ClientOptions::new().with_timeout_disabled().with_read_timeout(READ_TIMEOUT),
+        );
     if let Some(endpoint) = settings.endpoint {
         builder = builder.with_allow_http(endpoint.starts_with("http://"));
         builder = builder.with_endpoint(endpoint);

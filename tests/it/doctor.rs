@@ -2,6 +2,7 @@
 
 use std::{fs, process::Stdio, time::Duration};
 
+use axum::{Router, extract::Path, http::StatusCode, routing::any};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use ticketwire::domain::{
@@ -14,6 +15,7 @@ use crate::{
     harness::{
         Client, TestServer,
         mail::{borrowed, variables},
+        port,
         postgres::TestDatabase,
         process::{self, Process, run},
         server::SEALING_KEYS,
@@ -213,6 +215,53 @@ async fn doctor_names_a_full_disk() {
     report.assert_failed("attachments", "No space left on device", "make room on the disk");
     report.assert_failed("disk", "0 MiB free", "enlarge the disk");
     report.assert_failed("disk", "cannot be written", "storage.erasure_ledger");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_says_why_a_bucket_cannot_be_used() {
+    let database = TestDatabase::new().await;
+    let refusal = async |Path((bucket, _)): Path<(String, String)>| {
+        let (status, code, message) = match bucket.as_str() {
+            "closed" => (StatusCode::FORBIDDEN, "AccessDenied", "Access Denied"),
+            _ => (StatusCode::NOT_FOUND, "NoSuchBucket", "No such bucket"),
+        };
+        let body = format!(
+            "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>{message}</Message>\
+             <RequestId>4442587FB7D0A2F9</RequestId></Error>"
+        );
+        (status, body)
+    };
+    let bucket = Router::new().route("/{bucket}/{*path}", any(refusal));
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let served = format!("http://{}", socket.local_addr().unwrap());
+    let server = tokio::spawn(async { axum::serve(socket, bucket).await.unwrap() });
+    let nobody = format!("http://{}", port::choose_address());
+    for (endpoint, bucket, reason) in [
+        (&served, "closed", "403 Forbidden: AccessDenied: Access Denied"),
+        (&served, "none", "the bucket of the attachments does not exist: create it"),
+        (&nobody, "none", "Connection refused"),
+    ] {
+        let variables = [
+            ("DATABASE_URL", database.url.as_str()),
+            ("TICKETWIRE_STORAGE_S3_ENDPOINT", endpoint),
+            ("TICKETWIRE_STORAGE_S3_BUCKET", bucket),
+            ("TICKETWIRE_STORAGE_S3_REGION", "eu-central-1"),
+            ("TICKETWIRE_STORAGE_S3_ACCESS_KEY", "key"),
+            ("TICKETWIRE_STORAGE_S3_SECRET_KEY", "secret"),
+        ];
+        let output = run(&["doctor", "--json"], &variables, "").await;
+        let document = serde_json::from_str(&output.stdout).unwrap();
+        let report = Report { success: output.success, document };
+        for check in ["node_storage", "attachments"] {
+            report.assert_failed(check, reason, "the settings of `storage.s3`");
+        }
+        // What differs from one try to the next is left out.
+        for noise in ["4442587FB7D0A2F9", "retries"] {
+            assert!(!output.stdout.contains(noise), "{}", output.stdout);
+        }
+        assert!(!output.stderr.contains("object_store"), "{}", output.stderr);
+    }
+    server.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use super::{
     locks,
 };
 use crate::{
-    app::{self, ServerDatabase, mail, nodes},
+    app::{self, ServerDatabase, StartError, mail, nodes},
     cli::{mail::state_name, output::CliResult},
     config::Config,
     db::{
@@ -313,12 +313,18 @@ async fn check_clock(database: &Database) -> Check {
 
 async fn check_sealing_keys(config: &Config, database: &Database) -> Check {
     let compared = app::compare_sealing_keys(config, database).await;
-    compared.map(|()| "those of this database".into()).map_err(|error| {
-        Problem::new(
+    compared.map(|()| "those of this database".into()).map_err(|error| match error {
+        StartError::Database(error) => cannot_tell(error),
+        // The file of the key is there, and nothing is lost.
+        StartError::Unusable { key: "data_dir", .. } => Problem::new(
+            error,
+            "run this command as the user of the server, or make that user the owner of the file",
+        ),
+        error => Problem::new(
             error,
             "set `security.sealing_keys` to the former keys, or, if they are lost, run `ticketwire \
              accept-sealing-keys`",
-        )
+        ),
     })
 }
 

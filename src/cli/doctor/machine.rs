@@ -101,13 +101,18 @@ pub(super) async fn check_storage(config: &Config) -> Check {
         return Ok("not accepted: neither storage.folder nor storage.s3.bucket is set".into());
     };
     let checked = storage.check(AttachmentId(app::ambient().uuid())).await;
-    checked.map(|()| "can be stored".into()).map_err(|error| {
-        Problem::new(
-            error,
-            "make room on the disk, or correct the permissions of `storage.folder` or the settings \
-             of `storage.s3`",
-        )
-    })
+    checked
+        .map(|()| "can be stored".into())
+        .map_err(|error| Problem::new(error, storage_fix(config)))
+}
+
+/// Returns what to do about a storage of attachments that fails.
+pub(super) fn storage_fix(config: &Config) -> &'static str {
+    if config.storage.s3.bucket.is_some() {
+        "correct the settings of `storage.s3`, or see why its server does not serve this machine"
+    } else {
+        "make room on the disk of `storage.folder`, correct its permissions, or mount it again"
+    }
 }
 
 /// Checks the disks of the folders that this node writes to: that it may write to the ledger of

@@ -5,6 +5,7 @@ use tokio::time;
 use super::{
     check::{Check, LATE, LIMIT, Problem, Report, cannot_tell, too_late},
     locks,
+    machine::storage_fix,
 };
 use crate::{
     app::{self, ServerDatabase, StartError, StorageWatch, descriptors, nodes},
@@ -73,7 +74,14 @@ async fn compare(
     });
     report.add("node configuration", check_configuration(&settings.collect::<Vec<_>>()))?;
     let storages = of(|difference| *difference == Difference::Storage).map(|(node, _)| name(node));
-    report.add("node storage", check_storage(&storage, &storages.collect::<Vec<_>>()))
+    let failing = live.iter().filter(|node| node.report.storage_unreadable).map(name);
+    let checked = check_storage(
+        config,
+        &storage,
+        &storages.collect::<Vec<_>>(),
+        &failing.collect::<Vec<_>>(),
+    );
+    report.add("node storage", checked)
 }
 
 /// Reads the nodes that were seen lately, and how the installation's storage is recognised.
@@ -128,25 +136,38 @@ fn check_configuration(others: &[String]) -> Check {
     ))
 }
 
-fn check_storage(storage: &StorageWatch, others: &[String]) -> Check {
+/// Checks the storage of this command, and those of the nodes: `others` store attachments elsewhere,
+/// and `failing` cannot read their storage.
+fn check_storage(
+    config: &Config,
+    storage: &StorageWatch,
+    others: &[String],
+    failing: &[String],
+) -> Check {
     if !storage.is_configured() {
         return Ok("not compared: this command has none".into());
     }
     if let Some(problem) = storage.problem() {
-        return Err(Problem::new(
-            problem,
-            "mount `storage.folder` again, or correct the settings of `storage.s3`; run `ticketwire \
-             accept-storage` only if all files have moved to another storage",
-        ));
+        let moved =
+            "run `ticketwire accept-storage` only if all files have moved to another storage";
+        return Err(Problem::new(problem, format!("{}; {moved}", storage_fix(config))));
     }
-    if others.is_empty() {
-        return Ok("all share one".into());
+    let elsewhere = (!others.is_empty()).then(|| {
+        Problem::new(
+            format!("attachments are stored elsewhere by {}", others.join("; ")),
+            "have all nodes use one shared folder (`storage.folder`) or one bucket (`storage.s3.bucket`)",
+        )
+    });
+    let unread = (!failing.is_empty()).then(|| {
+        Problem::new(
+            format!("the attachment storage cannot be used by {}", failing.join("; ")),
+            "see the log of that node for the reason, and run `ticketwire doctor` there",
+        )
+    });
+    match elsewhere.into_iter().chain(unread).reduce(Problem::and) {
+        Some(problem) => Err(problem),
+        None => Ok("all share one".into()),
     }
-    let others = others.join("; ");
-    Err(Problem::new(
-        format!("attachments are stored elsewhere by {others}"),
-        "have all nodes use one shared folder (`storage.folder`) or one bucket (`storage.s3.bucket`)",
-    ))
 }
 
 /// Checks the limits on file descriptors: those of the nodes, or if none reports its own, that of this

@@ -22,7 +22,10 @@ use crate::{
         backup::{FORMAT, File, Manifest, Part},
         hex::hex,
     },
-    storage::{BUCKET_PART, FOLDER_PART, S3Settings, UploadWriter, absolute, s3_store},
+    storage::{
+        BUCKET_PART, FOLDER_PART, Patience, S3Settings, UploadWriter, absolute, error::is_absent,
+        s3_store,
+    },
 };
 
 /// The largest manifest that is read, in bytes. It names the tables and the attachments that are
@@ -249,7 +252,7 @@ impl Archive {
         match &self.objects {
             Objects::Below(store, root) => match store.get(&below(root, name)).await {
                 Ok(found) => Ok(Some(found.into_stream())),
-                Err(StoreError::NotFound { .. }) => Ok(None),
+                Err(cause) if is_absent(&cause) => Ok(None),
                 Err(cause) => Err(self.failed(cause)),
             },
             Objects::Within(tar) => {
@@ -280,7 +283,7 @@ pub(super) fn bucket(
     prefix: &str,
 ) -> Result<(Arc<dyn ObjectStore>, String), ArchiveError> {
     let place = format!("s3://{}/{prefix}", settings.bucket);
-    match s3_store(settings) {
+    match s3_store(settings, Patience::Command) {
         Ok(store) => Ok((store, place)),
         Err(cause) => Err(ArchiveError::failed(&place, cause)),
     }

@@ -2,7 +2,13 @@
 
 use std::{error::Error, io};
 
-use crate::{domain::shell::quoted, storage::StorageError};
+use crate::{
+    domain::{causes::with_causes, shell::quoted},
+    storage::{
+        StorageError,
+        error::{names_no_bucket, reason},
+    },
+};
 
 /// Why a backup cannot be written or read, in words for the person at the terminal. `place` is the
 /// folder or the address in a bucket.
@@ -117,23 +123,34 @@ pub enum ArchiveError {
          target, and run the command again. What was written was removed"
     )]
     Full(String),
+    /// The bucket does not exist.
+    #[error(
+        "the bucket of {0} does not exist: create it, or correct the address, `storage.s3.region` or \
+         `storage.s3.endpoint`"
+    )]
+    NoBucket(String),
     /// The folder or the bucket failed.
-    #[error("{place} cannot be used: {cause}")]
+    #[error("{place} cannot be used: {reason}")]
     Failed {
         /// The folder or the address in a bucket.
         place: String,
         /// The reason.
-        cause: Box<dyn Error + Send + Sync>,
+        reason: String,
     },
 }
 
 impl ArchiveError {
     /// The error for a failure of the folder or the bucket.
-    pub(super) fn failed(place: &str, cause: impl Error + Send + Sync + 'static) -> Self {
-        if is_full(&cause) {
-            return Self::Full(place.to_owned());
+    pub(super) fn failed(place: &str, cause: impl Error + 'static) -> Self {
+        let (place, cause) = (place.to_owned(), &cause as &(dyn Error + 'static));
+        if is_full(cause) {
+            return Self::Full(place);
         }
-        Self::Failed { place: place.to_owned(), cause: Box::new(cause) }
+        match cause.downcast_ref::<object_store::Error>() {
+            Some(cause) if names_no_bucket(cause) => Self::NoBucket(place),
+            Some(cause) => Self::Failed { place, reason: reason(cause) },
+            None => Self::Failed { place, reason: with_causes(cause) },
+        }
     }
 
     /// The error for a folder that cannot be created.

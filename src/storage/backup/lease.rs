@@ -17,7 +17,7 @@ use super::{
     layout::{MANIFEST, UNFINISHED, below, is_of_backup},
     ownership::Ownership,
 };
-use crate::domain::clock::Timestamp;
+use crate::{domain::clock::Timestamp, storage::error::is_absent};
 
 /// How often the mark is written again.
 const RENEWAL: Duration = Duration::from_secs(10);
@@ -72,11 +72,9 @@ impl Prefix {
     async fn require_interrupted(&self, patience: Duration) -> Result<(), ArchiveError> {
         let mark = self.mark().await?.map(|(mark, _)| mark);
         match self.store.head(&below(&self.root, MANIFEST)).await {
-            Err(StoreError::NotFound { .. }) if mark.is_some() => {}
-            Err(StoreError::NotFound { .. }) | Ok(_) => {
-                return Err(ArchiveError::Occupied(self.place.clone()));
-            }
-            Err(cause) => return Err(self.failed(cause)),
+            Err(cause) if !is_absent(&cause) => return Err(self.failed(cause)),
+            Err(_) if mark.is_some() => {}
+            _ => return Err(ArchiveError::Occupied(self.place.clone())),
         }
         let others = self.objects().try_filter(|path| ready(!is_of_backup(&self.root, path)));
         if pin!(others).try_next().await.map_err(|cause| self.failed(cause))?.is_some() {
@@ -94,7 +92,7 @@ impl Prefix {
     /// Returns the mark and its version.
     async fn mark(&self) -> Result<Option<(String, UpdateVersion)>, ArchiveError> {
         let found = match self.store.get(&below(&self.root, UNFINISHED)).await {
-            Err(StoreError::NotFound { .. }) => return Ok(None),
+            Err(cause) if is_absent(&cause) => return Ok(None),
             found => found.map_err(|cause| self.failed(cause))?,
         };
         let meta = &found.meta;
