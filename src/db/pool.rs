@@ -189,6 +189,9 @@ const MAX_TRIES: u32 = 3;
 const URL_FORMAT: &str = "must be like postgres://user:password@host:5432/database: percent-encode \
     special characters of the password";
 
+const UNKNOWN_PARAMETER: &str = "has an unknown parameter: correct or remove what follows the `?`. A \
+    schema is chosen by `options=-csearch_path%3DNAME`";
+
 /// What libpq understands and the driver does not.
 const UNSUPPORTED: [&str; 5] =
     ["sslmode=verify-ca", "sslmode=verify-full", "sslrootcert=", "sslcert=", "sslkey="];
@@ -649,7 +652,9 @@ fn parse(url: &str) -> Result<Config, &'static str> {
     if after_scheme.matches('@').count() > 1 {
         return Err(URL_FORMAT);
     }
-    url.parse().map_err(|_| URL_FORMAT)
+    url.parse().map_err(|error: tokio_postgres::Error| {
+        if with_causes(&error).contains("unknown option") { UNKNOWN_PARAMETER } else { URL_FORMAT }
+    })
 }
 
 /// What to do if Postgres does not answer.

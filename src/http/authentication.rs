@@ -86,12 +86,20 @@ pub fn origin(parts: &Parts, trusted_proxies: usize) -> ClientOrigin {
         let entries = entries.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
         let entries = entries.collect::<Vec<_>>();
         let index = entries.len().checked_sub(trusted_proxies)?;
-        entries.get(index)?.trim().parse::<IpAddr>().ok()
+        address_of(entries.get(index)?.trim())
     };
     let address = (trusted_proxies > 0).then(forwarded).flatten().or(peer);
     let device = parts.headers.get(header::USER_AGENT).map(object_store::HeaderValue::as_bytes);
     let device = device.map(String::from_utf8_lossy);
     ClientOrigin::new(address.map(|address| address.to_canonical()), device.as_deref())
+}
+
+/// Parses an entry of `X-Forwarded-For`. Some proxies add the port, as in `192.0.2.1:4000` and
+/// `[2001:db8::1]:4000`.
+fn address_of(entry: &str) -> Option<IpAddr> {
+    let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let with_port = || entry.parse().ok().map(|socket: SocketAddr| socket.ip());
+    entry.parse().ok().or_else(bracketed).or_else(with_port)
 }
 
 #[cfg(test)]
@@ -117,7 +125,10 @@ mod tests {
         assert_eq!(address(&["203.0.113.9"], 0), ip("10.0.0.1"));
         assert_eq!(address(&["198.51.100.1, 203.0.113.9"], 1), ip("203.0.113.9"));
         assert_eq!(address(&["198.51.100.1", "203.0.113.9, 192.0.2.1"], 2), ip("203.0.113.9"));
-        assert_eq!(address(&["::ffff:203.0.113.9"], 1), ip("203.0.113.9"));
+        for entry in ["::ffff:203.0.113.9", "203.0.113.9:4000", "[::ffff:203.0.113.9]:443"] {
+            assert_eq!(address(&[entry], 1), ip("203.0.113.9"), "{entry}");
+        }
+        assert_eq!(address(&["[2001:db8::1]"], 1), ip("2001:db8::1"));
         for forwarded in [&[] as &[&str], &["nonsense"], &["203.0.113.9"]] {
             assert_eq!(address(forwarded, 2), ip("10.0.0.1"));
         }

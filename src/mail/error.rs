@@ -27,6 +27,19 @@ pub enum SendError {
 }
 
 impl SendError {
+    /// Changes the text.
+    #[must_use]
+    pub fn map_text(self, change: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Permanent(text) => Self::Permanent(change(text)),
+            Self::Transient(text) => Self::Transient(change(text)),
+            Self::Unreachable(text) => Self::Unreachable(change(text)),
+            Self::Held { error, counts, ends_session } => {
+                Self::Held { error: change(error), counts, ends_session }
+            }
+        }
+    }
+
     /// Whether the mail server ended the session, which says nothing about the mail.
     pub fn ends_session(&self) -> bool {
         matches!(self, Self::Held { ends_session: true, .. })

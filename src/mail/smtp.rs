@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lettre::{
     Address, Message,
     transport::smtp::{
@@ -46,6 +47,31 @@ const NO_SIGN_IN_YET: &str = "the mail server offers neither PLAIN nor LOGIN for
                               (STARTTLS), or leave user and password out of the URL";
 /// What rustls says of a server that does not speak TLS.
 const CORRUPT_TLS: &str = "received corrupt message of type InvalidContentType";
+/// What is wrong with the certificate of a mail server, by what rustls says of it.
+const CERTIFICATE_PROBLEMS: [(&str, &str); 3] = [
+    (
+        "UnknownIssuer",
+        "the certificate of the mail server is from an authority that this machine does not trust: name \
+         the certificate of the authority in `mail.ca_file`, or add it with `update-ca-certificates`",
+    ),
+    ("Expired", "the certificate of the mail server has expired: renew it there"),
+    (
+        "CaUsedAsEndEntity",
+        "the certificate of the mail server is that of an authority (CA:TRUE), as a self-signed one of \
+         `openssl req -x509` is: give the mail server one with CA:FALSE",
+    ),
+];
+/// What rustls says of a connection that ends without a farewell, with a link to its own manual.
+const CLOSED: &str = "peer closed connection without sending TLS close_notify";
+/// What lettre says of an answer that is not SMTP, followed by a part of the answer.
+const NO_REPLY: &str = "response error: error";
+
+/// From how many bytes on a password is replaced in errors.
+const MIN_CONCEALED: usize = 6;
+
+/// What to try if a mail server does not greet.
+const IMPLICIT_TLS_PORT: &str =
+    "A port for implicit TLS, such as 465, needs a URL that begins with smtps://";
 
 /// How long a connection is kept for another mail. Firewalls forget idle connections after minutes
 /// and drop what is sent on them.
@@ -89,6 +115,8 @@ struct Target {
     /// The name that this client sends in EHLO.
     client_id: ClientId,
     credentials: Option<Credentials>,
+    /// What must not be shown: the password, as it is and as it is sent.
+    secrets: Vec<String>,
 }
 
 /// A mail server and the idle connections to it.
@@ -154,9 +182,7 @@ impl SmtpServer {
             let mut connection = self.connect().await?;
             ask(&mut connection).await.map(drop).map_err(about_session)
         });
-        time::timeout(self.timeout, check)
-            .await
-            .unwrap_or_else(|_| Err(SendError::Unreachable(self.no_answer())))
+        time::timeout(self.timeout, check).await.unwrap_or_else(|_| Err(self.no_greeting()))
     }
 
     /// Sends a mail. What comes before its data may take the configured time, and the data with the
@@ -178,7 +204,7 @@ impl SmtpServer {
         }
         // An error while connecting (greeting, TLS, AUTH) says nothing about the mail.
         let connected = time::timeout_at(deadline, self.connect()).await;
-        let connection = connected.map_err(|_| SendError::Unreachable(self.no_answer()))??;
+        let connection = connected.map_err(|_| self.no_greeting())??;
         self.send_on(connection, message, deadline).await
     }
 
@@ -215,7 +241,14 @@ impl SmtpServer {
         let text = text_of(&error);
         let is_plain =
             self.target.encryption == Encryption::ImplicitTls && text.contains(CORRUPT_TLS);
-        self.unusable(if is_plain { NO_TLS } else { &text })
+        let said = |(words, _): &&(&str, &str)| {
+            text.contains("invalid peer certificate") && text.contains(words)
+        };
+        self.unusable(match CERTIFICATE_PROBLEMS.iter().find(said) {
+            _ if is_plain => NO_TLS,
+            Some((_, problem)) => problem,
+            None => &text,
+        })
     }
 
     /// The error of a mail server that cannot be used as configured.
@@ -224,8 +257,14 @@ impl SmtpServer {
         SendError::Unreachable(format!("{host}:{port}: {problem}"))
     }
 
-    fn no_answer(&self) -> String {
-        self.no_answer_within(self.timeout)
+    /// The error of a mail server that did not answer while this client connected.
+    fn no_greeting(&self) -> SendError {
+        let text = self.no_answer_within(self.timeout);
+        SendError::Unreachable(match self.target.encryption {
+            Encryption::ImplicitTls => text,
+            // Such a server waits for the client to speak first.
+            _ => format!("{text}. {IMPLICIT_TLS_PORT}"),
+        })
     }
 
     fn no_answer_within(&self, limit: Duration) -> String {
@@ -252,7 +291,7 @@ impl SmtpServer {
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {
-        let Target { host, port, encryption, client_id, credentials } = &self.target;
+        let Target { host, port, encryption, client_id, credentials, .. } = &self.target;
         let implicit_tls = (*encryption == Encryption::ImplicitTls).then(|| self.tls.clone());
         let server = (host.as_str(), *port);
         let timeout = Some(self.timeout);
@@ -278,7 +317,9 @@ impl SmtpServer {
                 let is_clear = *encryption == Encryption::Off;
                 return Err(self.unusable(if is_clear { NO_SIGN_IN_YET } else { NO_SIGN_IN }));
             }
-            connection.auth(DEFAULT_MECHANISMS, credentials).await.map_err(failed)?;
+            // Some servers repeat what they have received.
+            let concealed = |error| failed(error).map_text(|text| self.target.conceal(text));
+            connection.auth(DEFAULT_MECHANISMS, credentials).await.map_err(concealed)?;
         }
         Ok(connection)
     }
@@ -302,8 +343,14 @@ impl Target {
     }
 
     fn of(url: &Url) -> Option<Self> {
-        let tls = url.query_pairs().find(|(key, _)| key == "tls").map(|(_, value)| value);
-        let (encryption, default_port) = match (url.scheme(), tls.as_deref()) {
+        let parameters = url.query_pairs().collect::<Vec<_>>();
+        // A misspelt parameter would send mails unencrypted.
+        let tls = match parameters.as_slice() {
+            [] => None,
+            [(key, value)] if key == "tls" => Some(value),
+            _ => return None,
+        };
+        let (encryption, default_port) = match (url.scheme(), tls.map(AsRef::as_ref)) {
             ("smtp", None) => (Encryption::Off, 25),
             ("smtp", Some("opportunistic")) => (Encryption::OpportunisticStartTls, 587),
             ("smtp", Some("required")) => (Encryption::RequiredStartTls, 587),
@@ -311,8 +358,18 @@ impl Target {
             _ => return None,
         };
         let decoded = |text| percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned);
+        let mut secrets = vec![];
         let credentials = match url.password() {
-            Some(password) => Some(Credentials::new(decoded(url.username())?, decoded(password)?)),
+            Some(password) => {
+                let (user, password) = (decoded(url.username())?, decoded(password)?);
+                let plain = STANDARD.encode(format!("\0{user}\0{password}"));
+                secrets = vec![plain, STANDARD.encode(&password)];
+                // A short one may be a word of an error.
+                secrets.extend((password.len() >= MIN_CONCEALED).then(|| password.clone()));
+                Some(Credentials::new(user, password))
+            }
+            // A name alone would sign nobody in.
+            None if !url.username().is_empty() => return None,
             None => None,
         };
         let client_id = match url.path().trim_matches('/') {
@@ -322,7 +379,12 @@ impl Target {
         // A URL has brackets around an IPv6 address, a socket address has none.
         let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = url.port().unwrap_or(default_port);
-        Some(Self { host, port, encryption, client_id, credentials })
+        Some(Self { host, port, encryption, client_id, credentials, secrets })
+    }
+
+    /// Replaces the secrets in a text.
+    fn conceal(&self, text: String) -> String {
+        self.secrets.iter().fold(text, |text, secret| text.replace(secret, "***"))
     }
 }
 
@@ -389,6 +451,12 @@ fn text_of(error: &SmtpError) -> String {
     // lettre's error can be the cause of another one of the same kind.
     let text =
         with_causes(error).replacen("Connection error: Connection error", "Connection error", 1);
+    if text.contains(CLOSED) {
+        return "the mail server closed the connection".into();
+    }
+    if text.starts_with(NO_REPLY) {
+        return "the mail server answered something that is no reply of SMTP".into();
+    }
     text.replace(
         "response error: incomplete response",
         "the mail server closed the connection without an answer",
@@ -539,12 +607,25 @@ mod tests {
         let parsed = Target::parse("smtps://a%3A:b%40c@h/me.example.com").unwrap();
         assert_eq!(parsed.credentials, Some(Credentials::new("a:".into(), "b@c".into())));
         assert_eq!(parsed.client_id, ClientId::Domain("me.example.com".into()));
-        for url in
-            ["mail.example.com", "http://h", "smtp://", "smtp://h?tls=no", "smtp://a:%FF@h", ""]
-        {
+        for url in [
+            "mail.example.com",
+            "http://h",
+            "smtp://",
+            "smtp://h?tls=no",
+            "smtp://h?TLS=required",
+            "smtp://h?tsl=required",
+            "smtp://h?tls=required&tls=opportunistic",
+            "smtps://a@h",
+            "smtp://a:%FF@h",
+            "",
+        ] {
             assert_eq!(Target::parse(url).err(), Some(URL_FORMAT), "{url}");
         }
         assert_eq!(Target::parse("smtp://a:b@h").err(), Some(PASSWORD_IN_CLEAR));
+        let echo = "535 AUTH PLAIN AGE6AGJAYw== YkBj".to_owned();
+        assert_eq!(parsed.conceal(echo), "535 AUTH PLAIN *** ***");
+        let parsed = Target::parse("smtps://a:b%40c-d%20e@h").unwrap();
+        assert_eq!(parsed.conceal("not b@c-d e".to_owned()), "not ***");
         for url in ["smtp://a:b@127.0.0.1", "smtp://a:b@[::1]:25", "smtp://a:b@LocalHost"] {
             assert!(Target::parse(url).is_ok(), "{url}");
         }

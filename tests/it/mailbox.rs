@@ -134,7 +134,7 @@ async fn doctor_and_mail_test_report_what_is_misconfigured() {
         (
             &variables(&secret.named_url("smtps", "", ""), &database.url),
             "op@example.com",
-            "invalid peer certificate",
+            "is from an authority that this machine does not trust: name the certificate of the authority in `mail.ca_file`",
         ),
         (&variables("smtp://127.0.0.1:1", &database.url), "op@example.com", "refused"),
         (&variables("http://127.0.0.1", &database.url), "op@example.com", "mail.smtp_url"),
