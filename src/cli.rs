@@ -11,6 +11,7 @@ mod outbox;
 mod output;
 mod serve;
 mod service_token;
+mod trace_exporter;
 mod user;
 
 use std::{error::Error, path::Path};

@@ -22,7 +22,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use super::output::{CliResult, RefusedConfig};
+use super::{
+    output::{CliResult, RefusedConfig},
+    trace_exporter::TraceExporter,
+};
 use crate::config::{Config, ConfigError, LogFormat};
 
 /// Libraries whose debug logs contain tokens, texts and the values in statements. They log at
@@ -136,7 +139,7 @@ fn provider(endpoint: &str, sample_ratio: f64) -> CliResult<SdkTracerProvider> {
         .build();
     let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(sample_ratio)));
     Ok(SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
+        .with_batch_exporter(TraceExporter::new(exporter))
         .with_sampler(sampler)
         .with_resource(resource)
         .build())

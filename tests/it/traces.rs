@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use crate::harness::{
     Client,
     mail::{borrowed, variables},
+    port,
     postgres::TestDatabase,
     process::Process,
     server::{PASSWORD, create_account},
@@ -71,12 +72,12 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Creates a ticket with this `traceparent` at a server that samples no traces of its own. Returns
 /// its log.
-async fn create_ticket(collector: &Collector, traceparent: &str) -> String {
+async fn create_ticket(collector: SocketAddr, traceparent: &str) -> String {
     let (database, smtp) = (TestDatabase::new().await, Smtp::start().await);
     let url = database.url.clone();
     create_account(&url, &Arc::default(), "anna@example.com", "Anna", Role::Customer).await;
     let mut variables = variables(&smtp.url(), &url);
-    let endpoint = format!("http://{}/", collector.address);
+    let endpoint = format!("http://{collector}/");
     variables.push(("TICKETWIRE_TRACING_OTLP_ENDPOINT".into(), endpoint));
     let ratio = if traceparent.is_empty() { "1" } else { "0" };
     variables.push(("TICKETWIRE_TRACING_SAMPLE_RATIO".into(), ratio.into()));
@@ -104,7 +105,7 @@ async fn create_ticket(collector: &Collector, traceparent: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_continues_a_sampled_trace_is_traced_down_to_its_statements() {
     let collector = Collector::start().await;
-    let log = create_ticket(&collector, &format!("00-{TRACE}-{CALLER}-01")).await;
+    let log = create_ticket(collector.address, &format!("00-{TRACE}-{CALLER}-01")).await;
     let line = log.lines().find(|line| line.contains("signed in")).expect("a sign-in");
     assert!(line.contains("request{id=") && !line.contains("http{"), "{line}");
     let spans = collector.spans();
@@ -157,9 +158,9 @@ async fn a_request_that_continues_a_sampled_trace_is_traced_down_to_its_statemen
 #[tokio::test(flavor = "multi_thread")]
 async fn mails_are_traced_and_a_trace_that_its_caller_does_not_sample_is_not() {
     let collector = Collector::start().await;
-    create_ticket(&collector, &format!("00-{TRACE}-{CALLER}-00")).await;
+    create_ticket(collector.address, &format!("00-{TRACE}-{CALLER}-00")).await;
     assert_eq!(collector.spans(), []);
-    create_ticket(&collector, "").await;
+    create_ticket(collector.address, "").await;
     let spans = collector.spans();
     let sent = spans.iter().find(|span| span.name == "send mail").expect("a sent mail");
     let mail = spans.iter().find(|span| span.span_id == sent.parent_span_id).expect("its mail");
@@ -167,4 +168,13 @@ async fn mails_are_traced_and_a_trace_that_its_caller_does_not_sample_is_not() {
     assert!(attribute(mail, "ticketwire.delivery.id").is_some(), "{mail:?}");
     assert_eq!(sent.kind, SpanKind::Client as i32);
     assert!(spans.iter().any(|span| span.name == "mutation OpenTicket"), "{spans:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_is_away_is_logged_once_and_requests_are_answered() {
+    let nobody = port::choose_address().parse().unwrap();
+    let log = create_ticket(nobody, &format!("00-{TRACE}-{CALLER}-01")).await;
+    let failures = log.lines().filter(|line| line.contains("sending traces failed"));
+    let failures = failures.collect::<Vec<_>>();
+    assert!(failures.len() == 1 && failures[0].contains("tracing.otlp_endpoint"), "{log}");
 }
