@@ -27,8 +27,8 @@ async function call({ address, token }) {
       },
       body: JSON.stringify({ query }),
     });
-    // A heartbeat may come first.
-    const text = (await response.text()).replace(/^:\n\n/, "");
+    // A heartbeat may come at any time, also between the two events.
+    const text = (await response.text()).replaceAll(/^:\n\n/gm, "");
     return `${response.headers.has("x-request-id")} ${text}`;
   };
   const refused = () => "refused";
