@@ -83,14 +83,20 @@ impl StreamProgress {
     ///
     /// # Errors
     /// The budget was exceeded, or what `starting` returns.
-    pub(super) async fn start<T: Send, E: Into<Failure> + Send>(
+    pub(super) async fn start<T: Send, E: Into<Failure> + Send, F>(
         &self,
         budget: &RequestBudget,
-        starting: impl Future<Output = Result<T, E>> + Send,
-    ) -> Result<T, Failure> {
-        let Some(turns) = &self.turns else { return starting.await.map_err(Into::into) };
+        starting: impl FnOnce() -> F + Send,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, E>> + Send,
+    {
+        let Some(turns) = &self.turns else {
+            return Box::pin(starting()).await.map_err(Into::into);
+        };
         let mut started = None;
-        turns.start(async { started = Some(budget.run(starting).await) }.boxed()).await;
+        // Called in the turn, and boxed: a caller's streams that wait for theirs take little memory.
+        turns.start(async { started = Some(budget.run(Box::pin(starting())).await) }.boxed()).await;
         let started = started.expect("a turn ends with its work");
         started?.map_err(Into::into)
     }

@@ -461,7 +461,8 @@ async fn messages(
     ctx.identity()?;
     let after = ctx.resume_after(after.as_deref())?.map(|after| after.feed);
     let progress = ctx.data_opt::<StreamProgress>().cloned().unwrap_or_default();
-    let starting = ctx.log()?.subscribe(ctx.actor()?, scope, after);
+    let (log, actor) = (ctx.log()?, ctx.actor()?);
+    let starting = || log.subscribe(actor, scope, after);
     let subscription = progress.start(ctx.budget()?, starting).await?;
     if let Some(slot) = ctx.data_opt::<SubscriptionSlot>() {
         slot.put(subscription);

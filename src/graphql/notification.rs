@@ -229,7 +229,8 @@ impl NotificationSubscription {
         ctx.identity()?;
         let after = ctx.resume_after(after.as_deref())?;
         let progress = ctx.data_opt::<StreamProgress>().cloned().unwrap_or_default();
-        let starting = ctx.log()?.notifications(ctx.actor()?, after);
+        let (log, actor) = (ctx.log()?, ctx.actor()?);
+        let starting = || log.notifications(actor, after);
         let notifications = progress.start(ctx.budget()?, starting).await?;
         Ok(stream::unfold(Some((notifications, progress)), |state| async move {
             let (mut notifications, progress) = state?;

@@ -128,7 +128,7 @@ impl PresenceSubscription {
         #[graphql(desc = "The ticket.")] ticket_id: ID,
     ) -> Result<impl Stream<Item = TicketPresence> + use<>, Failure> {
         let progress = ctx.data_opt::<StreamProgress>().cloned().unwrap_or_default();
-        let starting = async {
+        let starting = async || {
             let ticket = require_ticket(ctx, &ticket_id).await?;
             Ok::<_, Failure>(ctx.log()?.presence(ctx.identity()?, ticket).await?)
         };

@@ -89,7 +89,7 @@ pub async fn answer(
     let record = Arc::clone(log.record());
     let network = caller.origin.site_or_network();
     let starting = execution::start(api.clone(), caller.actor, caller.origin, request, operation);
-    let outputs = log.run(starting);
+    let outputs = log.run(starting.boxed());
     let event_stream = EventStream {
         api,
         record,

@@ -561,16 +561,18 @@ impl Connection {
         };
         let (api, origin) = (self.api.clone(), self.origin.clone());
         let record = Arc::clone(log.record());
-        let starting = log.run(async move {
-            match authenticate(token.as_deref(), &api, origin.site_or_network()).await {
+        let starting = async move {
+            let network = origin.site_or_network();
+            match Box::pin(authenticate(token.as_deref(), &api, network)).await {
                 Ok(Some(actor)) => execution::start(api, actor, origin, request, operation).await,
                 Ok(None) => stream::iter([Output::Interrupted(StreamEnd::SessionEnded)]).boxed(),
                 Err(()) if live => stream::iter([Output::Interrupted(StreamEnd::Failed)]).boxed(),
                 Err(()) => stream::iter([Output::Error(vec![unavailable_error()])]).boxed(),
             }
-        });
+        };
+        let outputs = log.run(starting.boxed()).boxed();
         let flag = self.task.new_flag();
-        self.operations.insert(id, live, starting.boxed(), flag, record, slot);
+        self.operations.insert(id, live, outputs, flag, record, slot);
         Ok(())
     }
 

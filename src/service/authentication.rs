@@ -22,6 +22,16 @@ pub async fn actor(
     let Some(hash) = TokenHash::presented_as(TokenKind::Service, token) else {
         return Ok(session::authenticate(services, token, network).await?.map(Actor::Account));
     };
+    // Boxed: every request would carry the state of a look-up that few need.
+    Box::pin(machine(services, hash, network)).await
+}
+
+/// Returns the machine behind a service token.
+async fn machine(
+    services: &Services,
+    hash: TokenHash,
+    network: Option<IpAddr>,
+) -> Result<Option<Actor>, ServiceError> {
     let _look_up = services.look_ups.begin(network).await?;
     // Not cached: machines are few, and the revocation of a leaked token must take effect on
     // every node immediately.

@@ -436,7 +436,7 @@ pub(super) async fn authenticate(
 ) -> Result<Option<Identity>, ServiceError> {
     let Some(token) = TokenHash::of_presented(token) else { return Ok(None) };
     let now = services.ambient.now();
-    let load = async {
+    let load = async || {
         let _look_up = services.look_ups.begin(network).await?;
         let mut connection = services.background.read().await?;
         session::live_by_token(&mut connection, token, now).await

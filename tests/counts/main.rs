@@ -35,6 +35,9 @@ const TOLERANCE: usize = 8;
 const TOLERANCE_OF_WRITES: usize = 15;
 /// The same for bytes of log.
 const WAL_TOLERANCE: usize = 20;
+/// How many streams wait for their turn at the same time, and how many bytes each may take then.
+const WAITING: usize = 90;
+const WAITING_BYTES: usize = 12_288;
 /// By how many percent a write may cost less: on a busy machine, more of what follows from it is done
 /// in batches.
 const BATCHED: usize = 40;
@@ -66,6 +69,9 @@ const LAST_EVENT: &str = "query($id: ID!) { node(id: $id) { ... on Ticket { time
 const OPEN: &str = "mutation($categoryId: ID!, $summary: String!) { createTicket(input: {
     categoryId: $categoryId, summary: $summary, description: \"It does not work.\" }) {
     ticket { id number } userErrors { code } } }";
+
+const WATCH: &str = "subscription($id: ID!) { ticketEvents(ticketId: $id) { __typename ... on
+    CommentAdded { comment { body } } } }";
 
 /// What one request costs.
 #[derive(Debug, PartialEq, serde::Deserialize)]
@@ -299,6 +305,32 @@ async fn allocations(page: &mut Page) -> usize {
     least
 }
 
+/// Returns how many bytes a stream takes that waits because those before it cannot start.
+async fn waiting_bytes(server: &TestServer) -> usize {
+    let agent = server.agent("Pavel").await;
+    let ticket = server.customer("Egor").await.create_ticket("One that is watched").await;
+    let mut socket = agent.socket().await;
+    let holder = server.database.connect().await;
+    holder.batch_execute("BEGIN; LOCK TABLE tickets IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let region = Region::new(ALLOCATOR);
+    for n in 0..WAITING {
+        let variables = json!({ "id": ticket.id });
+        socket.subscribe(&n.to_string(), WATCH, variables).await;
+    }
+    // A socket's operations start in their order.
+    for n in 0..ROUNDS {
+        let id = format!("query {n}");
+        socket.subscribe(&id, "{ __typename }", json!({})).await;
+        for expected in ["next", "complete"] {
+            let message = socket.message().await;
+            assert_eq!(message["type"], expected, "{message}");
+        }
+    }
+    let change = region.change();
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    (change.bytes_allocated - change.bytes_deallocated) / WAITING
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_cost_what_was_accepted() {
     let flags = ["limits.tickets_per_minute", "limits.customer_comments_per_minute"];
@@ -341,7 +373,9 @@ async fn pages_cost_what_was_accepted() {
         }
         costs.insert(name, Cost { statements, allocations: None, wal_bytes: None });
     }
+    let waiting = waiting_bytes(&server).await;
     server.stop().await;
+    assert!(waiting <= WAITING_BYTES, "a stream that waits takes {waiting} bytes");
     let accepted = toml::from_str::<BTreeMap<String, Cost>>(ACCEPTED).unwrap();
     let as_accepted = costs
         .iter()

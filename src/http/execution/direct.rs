@@ -9,14 +9,15 @@ use std::{
 use async_graphql::{
     Request, Response as GraphqlResponse, ServerResult, Value, parser::types::OperationType,
 };
+// Its channel takes memory for what it holds; that of tokio takes 32 times as much.
+use futures_channel::mpsc;
 use futures_util::{
     FutureExt as _, Stream, StreamExt as _,
     future::{self, BoxFuture},
     stream::{self, BoxStream},
 };
 use parking_lot::Mutex;
-use tokio::{sync::mpsc, time};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::time;
 use tracing::Instrument as _;
 
 use super::{
@@ -156,59 +157,19 @@ pub fn execute(
     operation: Option<OperationType>,
 ) -> Operation {
     let live = operation == Some(OperationType::Subscription);
-    let is_mutation = operation == Some(OperationType::Mutation);
-    let limits = if live { api.limits.of_message() } else { api.limits };
-    let (budget, limit) = (RequestBudget::new(limits), limits.response_bytes);
-    let turn = Arc::<OnceLock<Turn>>::default();
-    let message_turns = MessageTurns::new(api, actor, &origin);
-    let progress = StreamProgress::with_turns(Arc::<MessageTurns>::clone(&message_turns));
-    let (held, network) = (api.clone(), origin.network());
-    let responses = if live {
-        let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
-        let request = request.data(context).data(progress.clone());
-        let subscribing = subscribe(api.clone(), request, Arc::clone(&message_turns));
-        stream::once(subscribing).flatten().boxed()
-    } else {
-        let executing =
-            execute_in_turn(api.clone(), actor, origin, request, operation, Arc::clone(&turn));
-        stream::once(executing).boxed()
-    };
-    let outputs = outputs(responses, operation, progress.clone(), budget.clone(), limit);
-    let outputs = with_end(outputs, progress);
-    let (sender, receiver) = mpsc::channel(1);
-    let task = run_to_completion(async move {
-        let mut outputs = pin!(outputs);
-        // Held until the reader has taken the response, which is in memory until then.
-        let mut turn = Some(turn);
-        // Dropped before the outputs: a look-up of theirs may be under way.
-        let _abandon = budget.abandon_on_drop();
-        while let Some(mut output) = outputs.next().await {
-            let message_turn = message_turns.take();
-            if let Output::Next { payload, memory, .. } = &mut output {
-                // What it has cost, whatever is sent.
-                let bytes = payload.len();
-                if !live {
-                    let unsent = held.budgets.unsent(&actor, network, bytes, is_mutation);
-                    match delay_refusal(unsent).await {
-                        Ok(taken) => *memory = taken,
-                        Err(reached) => *payload = refused_response(reached),
-                    }
-                }
-                match message_turn {
-                    Some(turn) => held.budgets.hold_message(turn, &actor, bytes),
-                    None if live => {}
-                    None => held.budgets.hold_response(turn.clone(), &actor, bytes),
-                }
-            }
-            // Strangers of one network don't wait for each other's sockets.
-            if actor == Actor::Anonymous {
-                turn = None;
-            }
-            if sender.send(output).await.is_err() {
-                break;
-            }
+    let (sender, receiver) = mpsc::channel(0);
+    let sender = OutputSender(sender);
+    let api = api.clone();
+    // Boxed, since a stream that waits would have it twice: here, and in the task.
+    let task = run_to_completion(Box::pin(async move {
+        if live {
+            // Made in its turn: the streams of a caller that wait for theirs take little memory.
+            let turn = api.budgets.message_turn(&actor, &origin).await;
+            Box::pin(send_messages(api, actor, origin, request, turn, sender)).await;
+        } else {
+            Box::pin(send_response(api, actor, origin, request, operation, sender)).await;
         }
-    });
+    }));
     // Polled as part of the stream: the task starts with it, and is aborted when it is dropped.
     let failed = move || {
         if live {
@@ -220,7 +181,94 @@ pub fn execute(
     };
     let panicked = stream::once(task)
         .filter_map(move |finished| future::ready(finished.is_none().then(failed)));
-    Box::pin(stream::select(panicked, ReceiverStream::new(receiver)))
+    Box::pin(stream::select(panicked, receiver))
+}
+
+/// Sends outputs to the reader of an operation.
+struct OutputSender(mpsc::Sender<Output>);
+
+impl OutputSender {
+    /// Sends an output when the one before has been read. Returns whether there still is a reader.
+    async fn send(&mut self, output: Output) -> bool {
+        let ready = future::poll_fn(|cx| self.0.poll_ready(cx)).await;
+        ready.and_then(|()| self.0.start_send(output)).is_ok()
+    }
+}
+
+/// Executes a subscription, whose document is validated in this turn, and sends its outputs.
+async fn send_messages(
+    api: Api,
+    actor: Actor,
+    origin: ClientOrigin,
+    request: Request,
+    turn: Turn,
+    mut sender: OutputSender,
+) {
+    let limits = api.limits.of_message();
+    let (budget, limit) = (RequestBudget::new(limits), limits.response_bytes);
+    let turns = MessageTurns::new(&api, actor, &origin, turn);
+    let progress = StreamProgress::with_turns(Arc::<MessageTurns>::clone(&turns));
+    let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
+    let request = request.data(context).data(progress.clone());
+    let responses = stream::once(subscribe(api.clone(), request, Arc::clone(&turns))).flatten();
+    let outputs = outputs(responses, progress.clone(), budget.clone(), limit);
+    let mut outputs = pin!(with_end(outputs, progress));
+    // Dropped before the outputs: a look-up of theirs may be under way.
+    let _abandon = budget.abandon_on_drop();
+    while let Some(output) = outputs.next().await {
+        if let (Some(turn), Output::Next { payload, .. }) = (turns.take(), &output) {
+            api.budgets.hold_message(turn, &actor, payload.len());
+        }
+        if !sender.send(output).await {
+            break;
+        }
+    }
+}
+
+/// Executes a query or a mutation in its caller's turn, and sends its outputs.
+async fn send_response(
+    api: Api,
+    actor: Actor,
+    origin: ClientOrigin,
+    request: Request,
+    operation: Option<OperationType>,
+    mut sender: OutputSender,
+) {
+    let is_mutation = operation == Some(OperationType::Mutation);
+    let network = origin.network();
+    // Held until the reader has taken the response, which is in memory until then.
+    let turn = Arc::<OnceLock<Turn>>::default();
+    let executing =
+        execute_in_turn(api.clone(), actor, origin, request, operation, Arc::clone(&turn));
+    let mut response = executing.await;
+    complete_errors(&mut response);
+    if response::is_request_error(&response) {
+        sender.send(Output::Error(response.errors)).await;
+        return;
+    }
+    let mut payload = Arc::<str>::from(response::encode(&mut response, api.limits.response_bytes));
+    if response::is_too_large(&response) {
+        request::record_error(code::RESPONSE_TOO_LARGE);
+    }
+    drop(response);
+    // What it has cost, whatever is sent.
+    let bytes = payload.len();
+    let unsent = api.budgets.unsent(&actor, network, bytes, is_mutation);
+    let memory = match delay_refusal(unsent).await {
+        Ok(taken) => taken,
+        Err(reached) => {
+            payload = refused_response(reached);
+            None
+        }
+    };
+    api.budgets.hold_response(Arc::clone(&turn), &actor, bytes);
+    // Strangers of one network don't wait for each other's sockets.
+    let _turn = (actor != Actor::Anonymous).then_some(turn);
+    for output in [Output::Next { payload, cursor: None, memory }, Output::Complete] {
+        if !sender.send(output).await {
+            break;
+        }
+    }
 }
 
 /// Returns the response that is sent instead of one for which there is no memory.
@@ -230,22 +278,31 @@ fn refused_response(reached: LimitReached) -> Arc<str> {
     response::encode(&mut response, usize::MAX).into()
 }
 
-/// The turns in which a stream's messages are executed: one at a time for each of its fields.
+/// The turns of a stream. Its document is validated and its first field starts in one. Each further
+/// field starts in another, and so is each message of a field executed.
 struct MessageTurns {
     api: Api,
     actor: Actor,
     origin: ClientOrigin,
+    /// The first turn, while nobody works in it and no field has started.
+    first: Mutex<Option<Turn>>,
+    /// The turns of messages that are executed.
     taken: Mutex<Vec<Turn>>,
 }
 
 impl MessageTurns {
-    fn new(api: &Api, actor: Actor, origin: &ClientOrigin) -> Arc<Self> {
-        let (api, origin) = (api.clone(), origin.clone());
-        Arc::new(Self { api, actor, origin, taken: Mutex::default() })
+    fn new(api: &Api, actor: Actor, origin: &ClientOrigin, first: Turn) -> Arc<Self> {
+        let (api, origin, first) = (api.clone(), origin.clone(), Mutex::new(Some(first)));
+        Arc::new(Self { api, actor, origin, first, taken: Mutex::default() })
     }
 
-    async fn wait(&self) -> Turn {
-        self.api.budgets.message_turn(&self.actor, &self.origin).await
+    /// Takes out the first turn, or waits for another one.
+    async fn next(&self) -> Turn {
+        let first = self.first.lock().take();
+        match first {
+            Some(turn) => turn,
+            None => self.api.budgets.message_turn(&self.actor, &self.origin).await,
+        }
     }
 
     /// Takes out the turn of a message that was executed.
@@ -256,12 +313,12 @@ impl MessageTurns {
 
 impl StreamTurns for MessageTurns {
     fn start<'a>(&'a self, starting: BoxFuture<'a, ()>) -> BoxFuture<'a, ()> {
-        async move { self.wait().await.run(starting).await }.boxed()
+        async move { self.next().await.run(starting).await }.boxed()
     }
 
     fn message(&self) -> BoxFuture<'_, ()> {
         async move {
-            let turn = self.wait().await;
+            let turn = self.next().await;
             self.taken.lock().push(turn);
         }
         .boxed()
@@ -274,10 +331,12 @@ async fn subscribe(
     mut request: Request,
     turns: Arc<MessageTurns>,
 ) -> BoxStream<'static, GraphqlResponse> {
-    // Not kept until the stream starts: its fields start at the same time, each in a turn.
-    let prepared = turns.wait().await.run(prepare(&api, &mut request)).await;
-    match prepared {
-        Ok(_) => api.schemas.executing.execute_stream(request).boxed(),
+    let turn = turns.next().await;
+    match turn.run(prepare(&api, &mut request)).await {
+        Ok(_) => {
+            *turns.first.lock() = Some(turn);
+            api.schemas.executing.execute_stream(request).boxed()
+        }
         Err(refused) => stream::iter([refused]).boxed(),
     }
 }
@@ -315,18 +374,17 @@ fn with_end(
     })
 }
 
+/// Returns the outputs for the responses of a subscription.
 fn outputs(
     responses: impl Stream<Item = GraphqlResponse> + Send + 'static,
-    operation: Option<OperationType>,
     progress: StreamProgress,
     budget: RequestBudget,
     limit: usize,
 ) -> impl Stream<Item = Output> + Send + 'static {
-    let subscription = operation == Some(OperationType::Subscription);
     let mut first = true;
     responses.map(move |mut response| {
         let is_first = std::mem::take(&mut first);
-        let exceeded = budget.check().err().filter(|_| subscription);
+        let exceeded = budget.check().err();
         if let Some(exceeded) = exceeded {
             response = exceeded_response(exceeded);
         }
@@ -334,33 +392,32 @@ fn outputs(
         budget.renew();
         // A subscription that could not start is a request error too. One with a position has
         // started: its message failed, and the stream continues.
-        let failed = subscription
-            && exceeded.is_none()
+        let failed = exceeded.is_none()
             && progress.position().is_none()
             && response.data == Value::Null
             && !response.errors.is_empty();
         let not_executed = is_first && (failed || response::is_request_error(&response));
-        let id = RequestRecord::current().and_then(|record| record.id()).map(RequestId);
-        response::complete_errors(&mut response.errors, id);
-        if subscription {
-            response::fill_empty_message(&mut response);
-        }
+        complete_errors(&mut response);
+        response::fill_empty_message(&mut response);
         // If the stream continued after an internal error, the client would miss a message.
         // Ended here, it resumes and reads the message again.
         // No other error drops a message: its cursor would pass over an event that was not sent.
-        if let Some(code) = response::failure(&response).filter(|_| subscription) {
+        if let Some(code) = response::failure(&response) {
             request::record_error(code);
             Output::Interrupted(StreamEnd::Failed)
         } else if not_executed {
             Output::Error(response.errors)
         } else {
             let payload = response::encode(&mut response, limit).into();
-            if !subscription && response::is_too_large(&response) {
-                request::record_error(code::RESPONSE_TOO_LARGE);
-            }
             Output::Next { payload, cursor: progress.position(), memory: None }
         }
     })
+}
+
+/// Completes the errors of a response with the id of the operation that is executed.
+fn complete_errors(response: &mut GraphqlResponse) {
+    let id = RequestRecord::current().and_then(|record| record.id()).map(RequestId);
+    response::complete_errors(&mut response.errors, id);
 }
 
 /// Executes a subscription for one message that the request carries. Returns the response, with

@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_graphql::{Request, Response, ServerError, parser::types::OperationType};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, future::BoxFuture};
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
@@ -124,8 +124,8 @@ impl OperationLog {
         self.write(REFUSED);
     }
 
-    /// Runs an operation.
-    pub async fn run(self, starting: impl Future<Output = Operation>) -> Operation {
+    /// Runs an operation. What starts it is boxed, since it would be copied into each layer here.
+    pub async fn run(self, starting: BoxFuture<'static, Operation>) -> Operation {
         let (record, span) = (Arc::clone(&self.record), self.span.clone());
         let outputs = record.scope(starting).instrument(span).await;
         Box::pin(Logged { outputs, log: self })

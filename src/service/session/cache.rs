@@ -73,18 +73,21 @@ impl Default for SessionCache {
 impl SessionCache {
     /// Returns the live session of a token from the cache, or loads it. Confined sessions
     /// are not cached: another node may lift the confinement at any time.
-    pub async fn get_or_load(
+    pub async fn get_or_load<F>(
         &self,
         token: TokenHash,
-        load: impl Future<Output = Result<Option<LiveSession>, DbError>>,
-    ) -> Result<Option<LiveSession>, DbError> {
+        load: impl FnOnce() -> F,
+    ) -> Result<Option<LiveSession>, DbError>
+    where
+        F: Future<Output = Result<Option<LiveSession>, DbError>>,
+    {
         if let Some(session) = self.live.get(&token).await {
             return Ok(Some(session));
         }
         let changes = self.changes.load(Ordering::SeqCst);
         // Boxed: every request would carry the state of a look-up that it rarely needs.
         let session = Box::pin(self.live.try_get_with(token, async {
-            match load.await.map_err(NotCached::Failed)? {
+            match load().await.map_err(NotCached::Failed)? {
                 None => Err(NotCached::Unknown),
                 Some(session) if session.identity.confined => Err(NotCached::Confined(session)),
                 Some(session) => Ok(session),
@@ -189,7 +192,7 @@ mod tests {
     /// Looks up an account's session; returns whether it was cached.
     async fn is_cached(cache: &SessionCache, account: u8) -> bool {
         let mut cached = true;
-        let load = async {
+        let load = async || {
             cached = false;
             Ok(Some(session(account.into())))
         };
@@ -211,7 +214,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_that_was_loaded_before_a_change_does_not_stay() {
         let cache = SessionCache::default();
-        let load = async {
+        let load = async || {
             let session = session(1);
             cache.invalidate(session.identity.id);
             Ok(Some(session))
