@@ -39,7 +39,7 @@ const COMPRESSED: [&str; 7] = [".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.b
 /// The target is in use or fails, or the database or the storage cannot be read. Nothing is left at
 /// the target then.
 pub async fn back_up(config: &Config, target: &str) -> Result<Manifest, StartError> {
-    let storage = storage::set_up(config)?;
+    let storage = storage::set_up_for_command(config)?;
     let server = ServerDatabase::open_for_command(config).await?;
     let written = async {
         let database = server.connect(config)?;

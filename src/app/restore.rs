@@ -115,7 +115,7 @@ async fn into(
     manifest: Manifest,
     Options { lacks_keys, without_ledger }: Options,
 ) -> Result<Restored, StartError> {
-    let storage = storage::set_up(config)?;
+    let storage = storage::set_up_for_command(config)?;
     let database = server.connect(config)?;
     let lock = restore::RestoreLock::take(&database).await.map_err(BackupError::from)?;
     let lock = lock.ok_or(BackupError::UnderWay)?;

@@ -10,7 +10,7 @@ use crate::{
     config::{Config, S3Config, Secret},
     db::{Database, attachment, installation},
     domain::{attachment::OwnStorage, clock::Ambient},
-    storage::{self, S3Settings, Storage, StorageError},
+    storage::{self, Patience, S3Settings, Storage, StorageError},
 };
 
 /// Returns the configured storage. `None` with your own database and neither folder nor bucket:
@@ -19,8 +19,20 @@ use crate::{
 /// # Errors
 /// Settings that cannot be used.
 pub fn set_up(config: &Config) -> Result<Option<Storage>, StartError> {
+    set_up_for(config, Patience::Request)
+}
+
+/// Does the same for a command that works for hours.
+///
+/// # Errors
+/// As for [`set_up`].
+pub fn set_up_for_command(config: &Config) -> Result<Option<Storage>, StartError> {
+    set_up_for(config, Patience::Command)
+}
+
+fn set_up_for(config: &Config, patience: Patience) -> Result<Option<Storage>, StartError> {
     if let Some(bucket) = &config.storage.s3.bucket {
-        let storage = Storage::in_s3(s3_settings(&config.storage.s3, bucket));
+        let storage = Storage::in_s3(s3_settings(&config.storage.s3, bucket), patience);
         let failed = |error| unusable_setting("storage.s3", format!("cannot be used: {error}"));
         return storage.map(Some).map_err(failed);
     }

@@ -127,8 +127,11 @@ impl StorageWatch {
         self.0.metrics.set_storage_free_bytes(free);
         self.0.metrics.set_storage_up(id.is_ok());
         let mut known = self.0.known.lock();
+        // A storage that hangs has one reason while it is waited for, and others when that ends.
+        let is_same = known.problem.is_some() && known.is_unreadable && is_unreadable;
         if let Err(problem) = &id
             && known.problem.as_ref() != Some(problem)
+            && !is_same
         {
             tracing::warn!(problem, "the attachment storage cannot be used");
         }

@@ -54,7 +54,7 @@ const CERTIFICATE_PROBLEMS: [(&str, &str); 3] = [
         "the certificate of the mail server is from an authority that this machine does not trust: name \
          the certificate of the authority in `mail.ca_file`, or add it with `update-ca-certificates`",
     ),
-    ("Expired", "the certificate of the mail server has expired: renew it there"),
+    ("certificate expired", "the certificate of the mail server has expired: renew it there"),
     (
         "CaUsedAsEndEntity",
         "the certificate of the mail server is that of an authority (CA:TRUE), as a self-signed one of \

@@ -15,13 +15,16 @@ use std::{
 };
 
 use axum::body::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    stream::{self, BoxStream},
+};
 use object_store::{
     ClientOptions, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt as _, PutMode,
     PutPayload, RetryConfig, aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
 };
 use rustix::{fs::Access, io::Errno};
-use tokio::fs;
+use tokio::{fs, time};
 use uuid::Uuid;
 
 pub use self::error::StorageError;
@@ -37,8 +40,8 @@ const FOLDER_PART: usize = 256 * 1024;
 const RESERVE: u64 = 1 << 30;
 /// The part of a small disk that they leave free instead, if that is less: 5 %.
 const RESERVED_PART: u64 = 20;
-/// How long a bucket may send nothing until a request has failed.
-const READ_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a connection to a bucket may be silent, also because nobody reads what it sends.
+const READ_TIMEOUT: Duration = Duration::from_mins(5);
 /// The name of the file with the bytes that are stored under an id.
 const CONTENT: &str = "content";
 /// The name of the folder or object with the id of the storage.
@@ -83,6 +86,7 @@ pub struct Storage {
     store: Arc<dyn ObjectStore>,
     /// The folder, or `None` for a bucket.
     folder: Option<PathBuf>,
+    patience: Patience,
 }
 
 impl Storage {
@@ -93,15 +97,23 @@ impl Storage {
     pub fn in_folder(folder: &std::path::Path) -> Result<Self, StorageError> {
         let store = LocalFileSystem::new().with_fsync(true);
         let folder = absolute(folder).map_err(failed_at(folder))?;
-        Ok(Self { store: Arc::new(store), folder: Some(folder) })
+        Ok(Self { store: Arc::new(store), folder: Some(folder), patience: Patience::Unlimited })
     }
 
     /// Creates a storage in a bucket. Does not connect to the server.
     ///
     /// # Errors
     /// The settings are invalid.
-    pub fn in_s3(settings: S3Settings) -> Result<Self, StorageError> {
-        Ok(Self { store: s3_store(settings, Patience::Request)?, folder: None })
+    pub fn in_s3(settings: S3Settings, patience: Patience) -> Result<Self, StorageError> {
+        Ok(Self { store: s3_store(settings, patience)?, folder: None, patience })
+    }
+
+    /// Waits for an answer of the store.
+    async fn answered<T>(
+        &self,
+        call: impl Future<Output = object_store::Result<T>>,
+    ) -> object_store::Result<T> {
+        in_time(self.patience.for_answer(), call).await
     }
 
     /// Checks that a folder has room for an upload. A bucket always has, and so has a disk of which the
@@ -121,9 +133,10 @@ impl Storage {
     /// # Errors
     /// The storage failed.
     pub async fn begin(&self, id: AttachmentId) -> Result<UploadWriter, StorageError> {
-        let upload = self.store.put_multipart(&self.path(id)?).await?;
+        let path = self.path(id)?;
+        let upload = self.answered(self.store.put_multipart(&path)).await?;
         let part_size = if self.folder.is_some() { FOLDER_PART } else { BUCKET_PART };
-        Ok(UploadWriter::new(upload, part_size))
+        Ok(UploadWriter::new(upload, part_size, self.patience))
     }
 
     /// Prepares a folder for files that a command stores, which root may run.
@@ -157,7 +170,9 @@ impl Storage {
         range: Range<u64>,
     ) -> Result<BoxStream<'static, object_store::Result<Bytes>>, StorageError> {
         let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
-        Ok(self.store.get_opts(&self.path(id)?, options).await?.into_stream())
+        let path = self.path(id)?;
+        let found = self.answered(self.store.get_opts(&path, options)).await?;
+        Ok(limited(self.patience.for_answer(), found.into_stream()))
     }
 
     /// Opens the bytes stored under an id: their number and a stream of them. `None` if nothing is
@@ -166,8 +181,11 @@ impl Storage {
     /// # Errors
     /// The storage failed.
     pub async fn open(&self, id: AttachmentId) -> Result<Option<StoredBytes>, StorageError> {
-        match self.store.get(&self.path(id)?).await {
-            Ok(found) => Ok(Some((found.meta.size, found.into_stream()))),
+        match self.answered(self.store.get(&self.path(id)?)).await {
+            Ok(found) => {
+                let size = found.meta.size;
+                Ok(Some((size, limited(self.patience.for_answer(), found.into_stream()))))
+            }
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -178,7 +196,7 @@ impl Storage {
     /// # Errors
     /// The storage failed.
     pub async fn size(&self, id: AttachmentId) -> Result<Option<u64>, StorageError> {
-        match self.store.head(&self.path(id)?).await {
+        match self.answered(self.store.head(&self.path(id)?)).await {
             Ok(found) => Ok(Some(found.size)),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error.into()),
@@ -201,7 +219,7 @@ impl Storage {
                     _ => Ok(()),
                 }
             }
-            None => self.store.delete(&self.path(id)?).await,
+            None => self.answered(self.store.delete(&self.path(id)?)).await,
         };
         match deleted {
             Err(error) if !is_absent(&error) => Err(error.into()),
@@ -230,7 +248,8 @@ impl Storage {
         let mut writer = self.begin(id).await?;
         writer.write(Bytes::from_static(PROBE)).await?;
         writer.finish().await?;
-        let read = self.store.get(&self.path(id)?).await?.bytes().await?;
+        let path = self.path(id)?;
+        let read = self.answered(async { self.store.get(&path).await?.bytes().await }).await?;
         self.delete(id).await?;
         if read == PROBE {
             Ok(())
@@ -263,9 +282,9 @@ impl Storage {
         if let Some(folder) = &self.folder {
             return ids(&folder.join(IDENTITY)).await;
         }
-        match self.store.get(&Path::from(IDENTITY)).await {
+        match self.stored_identity().await {
             Err(error) if is_absent(&error) => Ok(vec![]),
-            found => parse_identity(&found?.bytes().await?).map(|id| vec![id]),
+            found => parse_identity(&found?).map(|id| vec![id]),
         }
     }
 
@@ -312,21 +331,27 @@ impl Storage {
         Err(StorageError::Foreign { expected, found: found.into_iter().min() })
     }
 
+    async fn stored_identity(&self) -> object_store::Result<Bytes> {
+        let path = Path::from(IDENTITY);
+        self.answered(async { self.store.get(&path).await?.bytes().await }).await
+    }
+
     async fn bucket_identity(&self, new: Uuid) -> Result<Uuid, StorageError> {
         let path = Path::from(IDENTITY);
-        match self.store.get(&path).await {
+        match self.stored_identity().await {
             Err(error) if is_absent(&error) => {}
-            found => return parse_identity(&found?.bytes().await?),
+            found => return parse_identity(&found?),
         }
         let payload = || PutPayload::from(new.to_string());
-        match self.store.put_opts(&path, payload(), PutMode::Create.into()).await {
+        let create = self.store.put_opts(&path, payload(), PutMode::Create.into());
+        match self.answered(create).await {
             Ok(_) => Ok(new),
             // Another node was first.
             Err(object_store::Error::AlreadyExists { .. }) => {
-                parse_identity(&self.store.get(&path).await?.bytes().await?)
+                parse_identity(&self.stored_identity().await?)
             }
             Err(object_store::Error::NotImplemented { .. }) => {
-                self.store.put(&path, payload()).await?;
+                self.answered(self.store.put(&path, payload())).await?;
                 Ok(new)
             }
             Err(error) => Err(error.into()),
@@ -452,26 +477,61 @@ impl fmt::Debug for Storage {
     }
 }
 
-/// How long a bucket that fails is tried again.
+/// How long the user of a storage waits for it.
 #[derive(Clone, Copy)]
-enum Patience {
-    /// Somebody waits for the answer.
+pub enum Patience {
+    /// Somebody waits for the answer: 20 seconds for an answer or the next bytes, and a minute for a part
+    /// of an upload to be stored.
     Request,
-    /// A command works for hours, and would have to begin again.
+    /// A command works for hours, and would have to begin again: minutes.
     Command,
+    /// As long as it takes: a folder.
+    Unlimited,
 }
 
 impl Patience {
     fn retries(self) -> RetryConfig {
         match self {
-            Self::Request => RetryConfig {
-                max_retries: 5,
-                retry_timeout: Duration::from_secs(10),
-                ..RetryConfig::default()
-            },
-            Self::Command => RetryConfig::default(),
+            Self::Request => RetryConfig { max_retries: 5, ..RetryConfig::default() },
+            Self::Command | Self::Unlimited => RetryConfig::default(),
         }
     }
+
+    fn for_answer(self) -> Duration {
+        match self {
+            Self::Request => Duration::from_secs(20),
+            Self::Command | Self::Unlimited => Duration::MAX,
+        }
+    }
+
+    fn for_part(self) -> Duration {
+        match self {
+            Self::Request => Duration::from_mins(1),
+            Self::Command | Self::Unlimited => Duration::MAX,
+        }
+    }
+}
+
+/// Limits how long a reader waits for the next bytes. Time in which nobody reads does not count.
+fn limited(
+    limit: Duration,
+    bytes: BoxStream<'static, object_store::Result<Bytes>>,
+) -> BoxStream<'static, object_store::Result<Bytes>> {
+    stream::unfold(bytes, move |mut bytes| async move {
+        let next = in_time(limit, bytes.next().map(Ok)).await;
+        next.unwrap_or_else(|silent| Some(Err(silent))).map(|next| (next, bytes))
+    })
+    .boxed()
+}
+
+/// Ends a call of a store that takes longer than a limit.
+async fn in_time<T>(
+    limit: Duration,
+    call: impl Future<Output = object_store::Result<T>>,
+) -> object_store::Result<T> {
+    let silent =
+        |_| object_store::Error::Generic { store: "S3", source: "no answer in time".into() };
+    time::timeout(limit, call).await.map_err(silent)?
 }
 
 /// Builds the client of a bucket. Does not connect to the server.
@@ -487,7 +547,7 @@ fn s3_store(
         .with_access_key_id(settings.access_key)
         .with_secret_access_key(settings.secret_key)
         .with_retry(patience.retries())
-        // A large file may take any time, if only its bytes keep coming.
+        // A large file may take any time. Who waits for its bytes limits that (`Patience`).
         .with_client_options(
             ClientOptions::new().with_timeout_disabled().with_read_timeout(READ_TIMEOUT),
         );
@@ -503,12 +563,13 @@ pub struct UploadWriter {
     upload: Box<dyn MultipartUpload>,
     part: Vec<u8>,
     part_size: usize,
+    patience: Patience,
 }
 
 impl UploadWriter {
     /// Starts to write an upload in parts of this size, in bytes.
-    fn new(upload: Box<dyn MultipartUpload>, part_size: usize) -> Self {
-        Self { upload, part: Vec::new(), part_size }
+    fn new(upload: Box<dyn MultipartUpload>, part_size: usize, patience: Patience) -> Self {
+        Self { upload, part: Vec::new(), part_size, patience }
     }
 
     /// Writes bytes at the end.
@@ -532,7 +593,7 @@ impl UploadWriter {
     /// The storage failed. The upload is cancelled then.
     pub async fn finish(mut self) -> Result<(), StorageError> {
         self.flush().await?;
-        match self.upload.complete().await {
+        match in_time(self.patience.for_part(), self.upload.complete()).await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.discard(error).await),
         }
@@ -543,14 +604,14 @@ impl UploadWriter {
     /// # Errors
     /// The storage failed.
     pub async fn abandon(mut self) -> Result<(), StorageError> {
-        Ok(self.upload.abort().await?)
+        Ok(in_time(self.patience.for_answer(), self.upload.abort()).await?)
     }
 
     async fn flush(&mut self) -> Result<(), StorageError> {
         let part = std::mem::take(&mut self.part);
         if !part.is_empty() {
-            let put = self.upload.put_part(PutPayload::from(part)).await;
-            if let Err(error) = put {
+            let put = self.upload.put_part(PutPayload::from(part));
+            if let Err(error) = in_time(self.patience.for_part(), put).await {
                 return Err(self.discard(error).await);
             }
         }
@@ -559,7 +620,7 @@ impl UploadWriter {
 
     /// Cancels an upload that has failed: a bucket would keep its parts, which nobody sees.
     async fn discard(&mut self, failure: object_store::Error) -> StorageError {
-        if let Err(error) = self.upload.abort().await {
+        if let Err(error) = in_time(self.patience.for_answer(), self.upload.abort()).await {
             tracing::debug!(%error, "cancelling a failed upload failed");
         }
         failure.into()
@@ -569,6 +630,18 @@ impl UploadWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn only_the_time_in_which_bytes_are_waited_for_is_limited() {
+        let limit = Duration::from_millis(20);
+        let chunks = stream::iter([Ok(Bytes::from_static(b"a")), Ok(Bytes::from_static(b"b"))]);
+        let mut bytes = limited(limit, chunks.chain(stream::pending()).boxed());
+        assert_eq!(bytes.next().await.unwrap().unwrap(), "a");
+        // A client that does not read.
+        time::sleep(limit * 3).await;
+        assert_eq!(bytes.next().await.unwrap().unwrap(), "b");
+        assert!(bytes.next().await.unwrap().is_err());
+    }
 
     #[test]
     fn uploads_leave_a_gibibyte_or_the_twentieth_part_of_a_small_disk() {

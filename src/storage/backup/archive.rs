@@ -134,7 +134,7 @@ impl Archive {
             Objects::Within(tar) => tar.write(name),
         };
         let upload = upload.map_err(|cause| self.failed(cause))?;
-        let upload = UploadWriter::new(upload, self.part_size);
+        let upload = UploadWriter::new(upload, self.part_size, Patience::Command);
         Ok(ObjectWriter::new(&self.place, upload, self.ownership.clone()))
     }
 
